@@ -1,0 +1,78 @@
+"""Epsilon-greedy Q-learning (Watkins, 1989) in a finite-horizon game."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from pajax import lanes
+from pajax._pytree import axes, pytree, static
+from pajax.agents.base import (
+    TabularMemo,
+    TabularState,
+    epsilon_greedy,
+    next_values,
+    tabular_begin,
+    tabular_init,
+    tabular_memo,
+    tabular_write,
+)
+from pajax.protocols import Contract, Episode, Spec
+from pajax.schedules import PowerSchedule, value_at
+
+
+class State(NamedTuple):
+    """Action values, and this stage's exploration rate."""
+
+    table: TabularState
+    epsilon: Array  # [...]
+    episodes: Array  # [...], done so far
+
+
+@pytree
+class QLearning:
+    """Q[h, s, a] += rate (u + payment + max_a' Q[h+1, s', a'] - Q[h, s, a]), from Q = 0.
+
+    Attributes:
+      epsilon: exploration rate, a number or a schedule over episodes, read when a stage begins;
+        by default (k + 1)^(-1/3), since a constant rate costs linear regret (T9).
+      learning_rate: a number or a schedule over the earlier visits n - 1 of (h, s, a); by default
+        (H + 1) / (H + n).
+      memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
+    """
+
+    epsilon: Any = axes(default_factory=PowerSchedule)
+    learning_rate: Any = axes(default=None)
+    memory: str = static(default="aware")
+
+    num_words = 1
+
+    def init(self, spec: Spec) -> State:
+        """Zero values."""
+        return State(tabular_init(spec, spec.per_action()), spec.zeros(), spec.zeros())
+
+    def begin(self, state: State, contract: Contract) -> State:
+        """Takes note of the contract, and of the exploration rate."""
+        table = tabular_begin(state.table, contract, self.memory, jnp.zeros(()))
+        epsilon = value_at(self.epsilon, state.episodes)
+        return State(table, jnp.broadcast_to(epsilon, state.epsilon.shape), state.episodes)
+
+    def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, TabularMemo]:
+        """Epsilon-greedy; ties go to the lowest action."""
+        values = lanes.row(lanes.at_step(state.table.q_values, h), s)
+        a, best = epsilon_greedy(values, state.epsilon, words[0])
+        return a, tabular_memo(state.table, h, s, values, a, best)
+
+    def update(self, state: State, episode: Episode, memo: TabularMemo) -> State:
+        """Temporal differences of the whole episode."""
+        visits = memo.visits + 1.0
+        goal = episode.rewards + episode.payments + next_values(memo.best)
+        rate = self._rate(visits, horizon=visits.shape[0])
+        q_values = memo.q_value + rate * (goal - memo.q_value)
+        table = tabular_write(state.table, episode, visits, q_values)
+        return State(table, state.epsilon, state.episodes + 1.0)
+
+    def _rate(self, visits: Array, horizon: int) -> Array:
+        if self.learning_rate is None:
+            return (horizon + 1.0) / (horizon + visits)
+        return value_at(self.learning_rate, visits - 1.0)

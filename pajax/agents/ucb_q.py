@@ -1,0 +1,78 @@
+"""UCB-Q: optimistic Q-learning with Hoeffding bonuses (Jin, Allen-Zhu, Bubeck and Jordan, 2018)."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from pajax import lanes
+from pajax._pytree import axes, pytree, static
+from pajax.agents.base import (
+    TabularMemo,
+    TabularState,
+    next_values,
+    tabular_begin,
+    tabular_init,
+    tabular_memo,
+    tabular_write,
+    value_bound,
+)
+from pajax.protocols import Contract, Episode, Spec
+
+
+class State(NamedTuple):
+    """Action values, and what bounds and scales them."""
+
+    table: TabularState
+    optimum: Array  # [H, 1, 1, 1...], value of a cell never seen, H - h
+    bound: Array  # [H, ...], largest value under the contract
+    scale: Array  # scalar, sqrt(H^3 log(S A H K))
+
+
+@pytree
+class UCBQ:
+    """Greedy on Q, which starts at H - h and after the n-th visit moves by (H + 1) / (H + n) towards
+
+        u + payment + bonus sqrt(H^3 log(S A H K) / n) + min(bound[h+1], max_a' Q[h+1, s', a']).
+
+    Attributes:
+      bonus: the constant c of Jin et al.; their proof has a large one, practice a small one.
+      memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
+    """  # noqa: D205
+
+    bonus: Any = axes(default=0.05)
+    memory: str = static(default="aware")
+
+    num_words = 0
+
+    def init(self, spec: Spec) -> State:
+        """Optimistic values."""
+        optimum = spec.steps_left()
+        sizes = spec.num_states * spec.num_actions * spec.horizon * spec.num_episodes
+        return State(
+            table=tabular_init(spec, spec.per_action() + optimum),
+            optimum=optimum,
+            bound=spec.zeros(spec.horizon),
+            scale=jnp.sqrt(spec.horizon**3 * jnp.log(jnp.asarray(sizes, float))),
+        )
+
+    def begin(self, state: State, contract: Contract) -> State:
+        """Takes note of the contract."""
+        table = tabular_begin(state.table, contract, self.memory, state.optimum)
+        return state._replace(table=table, bound=value_bound(contract.transfer))
+
+    def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, TabularMemo]:
+        """Greedy; ties go to the lowest action."""
+        values = lanes.row(lanes.at_step(state.table.q_values, h), s)
+        a, best = lanes.argmax(values)
+        best = jnp.minimum(best, lanes.at_step(state.bound, h))
+        return a, tabular_memo(state.table, h, s, values, a, best)
+
+    def update(self, state: State, episode: Episode, memo: TabularMemo) -> State:
+        """Temporal differences of the whole episode."""
+        visits = memo.visits + 1.0
+        bonus = self.bonus * (state.scale / jnp.sqrt(visits))
+        goal = episode.rewards + episode.payments + bonus + next_values(memo.best)
+        rate = (visits.shape[0] + 1.0) / (visits.shape[0] + visits)
+        q_values = memo.q_value + rate * (goal - memo.q_value)
+        return state._replace(table=tabular_write(state.table, episode, visits, q_values))

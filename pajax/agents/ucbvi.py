@@ -1,0 +1,70 @@
+"""UCBVI: optimistic value iteration in an estimated model (Azar, Osband and Munos, 2017)."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from pajax import lanes, model
+from pajax._pytree import axes, pytree, static
+from pajax.agents.base import changed, value_bound
+from pajax.protocols import Contract, Episode, Spec
+
+
+class State(NamedTuple):
+    """The estimated model and the plan made in it."""
+
+    model: model.Model
+    q_values: Array  # [H, S, A, ...]
+    transfer: Array  # [H, S, A, ...], the contract known last
+    confidence: Array  # scalar, log K
+    steps_left: Array  # [H, 1, 1, 1...], H - h
+
+
+@pytree
+class UCBVI:
+    """Greedy on an optimistic plan (see `pajax.model`), made anew when a stage begins.
+
+    Attributes:
+      bonus: scale of the exploration bonus (H - h) sqrt(log K / N).
+      memory: "aware" plans with the transfers posted, on a model of its own rewards; "restarting"
+        and "blind" take payments for rewards (see `pajax.agents.base`).
+    """
+
+    bonus: Any = axes(default=0.2)
+    memory: str = static(default="aware")
+
+    num_words = 0
+
+    def init(self, spec: Spec) -> State:
+        """An empty model; plans are made in `begin`."""
+        confidence = model.confidence(spec.num_episodes)
+        none = spec.per_action()
+        return State(model.empty(spec), none, none, confidence, spec.steps_left())
+
+    def begin(self, state: State, contract: Contract) -> State:
+        """Takes note of the contract, and replans."""
+        seen = state.model
+        if self.memory == "restarting":
+            forget = changed(state.transfer, contract.transfer)
+            seen = model.Model(
+                transitions=jnp.where(forget[:, :, :, None], 0.0, seen.transitions),
+                rewards=jnp.where(forget, 0.0, seen.rewards),
+            )
+        rewards = model.mean_rewards(seen)
+        if self.memory == "aware":
+            rewards = rewards + contract.transfer
+        scale = self.bonus * state.steps_left
+        bonus = model.hoeffding_bonus(seen.visits, scale, state.confidence)
+        bound = value_bound(contract.transfer)[:, None, None]
+        plan = model.optimistic_plan(seen, rewards, bonus, bound)
+        return state._replace(model=seen, q_values=plan.q_values, transfer=contract.transfer)
+
+    def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, None]:
+        """Greedy on the plan; ties go to the lowest action."""
+        return lanes.argmax(lanes.row(lanes.at_step(state.q_values, h), s))[0], None
+
+    def update(self, state: State, episode: Episode, memo: None) -> State:
+        """Adds the episode to the model."""
+        paid = 0.0 if self.memory == "aware" else episode.payments
+        return state._replace(model=model.observe(state.model, episode, episode.rewards + paid))

@@ -1,0 +1,165 @@
+"""The one way to draw random numbers: counter-based words, and what is made of them.
+
+A pair has one key, two 32-bit words. Block d of episode e is
+
+    threefry2x32(key, counter = (e, d))  ->  two 32-bit words,
+
+so a draw depends on (key, episode, draw) alone: results do not change when pairs are chunked,
+batched, resumed or spread over devices. Block layout of an episode with horizon H:
+
+    d = 2h      agent's reward noise, principal's reward noise at step h
+    d = 2h + 1  next state at step h, the agent's first word at step h
+    d = 2H      initial state, (unused)
+    d > 2H      the agent's further words, if it asks for more than one a step
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.scipy.special import ndtri
+
+from pajax import lanes
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+
+
+class Words(NamedTuple):
+    """Random words of one episode, uint32."""
+
+    agent_reward: Array  # [H, ...]
+    principal_reward: Array  # [H, ...]
+    next_state: Array  # [H, ...]
+    agent: Array  # [H, W, ...]
+    initial_state: Array  # [...]
+
+
+def key_words(key: Array) -> tuple[Array, Array]:
+    """The two words of typed threefry keys of any shape."""
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"key: got dtype {key.dtype}, must be made by jax.random.key(seed)")
+    data = jax.random.key_data(key)
+    if data.shape[-1] != 2:
+        raise ValueError(f"key: got {key.dtype}, must be a threefry2x32 key (the default of JAX)")
+    return data[..., 0], data[..., 1]
+
+
+def threefry2x32(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Threefry-2x32 with 20 rounds (Salmon et al., 2011), elementwise on uint32 arrays."""
+    schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(_PARITY))
+    x0, x1 = counter[0] + schedule[0], counter[1] + schedule[1]
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 = x0 + x1
+            x1 = ((x1 << jnp.uint32(rotation)) | (x1 >> jnp.uint32(32 - rotation))) ^ x0
+        x0 = x0 + schedule[(group + 1) % 3]
+        x1 = x1 + schedule[(group + 2) % 3] + jnp.uint32(group + 1)
+    return x0, x1
+
+
+def episode_words(
+    key: tuple[Array, Array], episode: Array, horizon: int, num_agent_words: int
+) -> Words:
+    """All words of an episode (see the layout in the module docstring)."""
+    extra = horizon * max(0, num_agent_words // 2)
+    shape = (2 * horizon + 1 + extra,) + key[0].shape
+    block = lax.broadcasted_iota(jnp.uint32, shape, 0)
+    first, second = threefry2x32(key, (jnp.broadcast_to(episode, shape), block))
+    rewards, dynamics = slice(0, 2 * horizon, 2), slice(1, 2 * horizon, 2)
+    more = jnp.stack([first[2 * horizon + 1 :], second[2 * horizon + 1 :]], axis=1)
+    more = more.reshape((horizon, -1) + key[0].shape)
+    agent = jnp.concatenate([second[dynamics][:, None], more], axis=1)
+    return Words(
+        agent_reward=first[rewards],
+        principal_reward=second[rewards],
+        next_state=first[dynamics],
+        agent=agent[:, :num_agent_words],
+        initial_state=first[2 * horizon],
+    )
+
+
+def uniform(word: Array) -> Array:
+    """A number in [0, 1), a multiple of 2^-24, exact in float32."""
+    return (word >> jnp.uint32(8)).astype(float) * 2.0**-24
+
+
+def reward(word: Array, mean: Array, noise: str, scale: Array) -> Array:
+    """A reward in [0, 1] with the given mean.
+
+    "bernoulli": 1 with probability `mean`. "deterministic": `mean`. "gaussian": mean + noise with
+    standard deviation `scale`, clipped to +-min(mean, 1 - mean), which keeps the mean and the range.
+    """
+    if noise == "deterministic":
+        return mean
+    if noise == "bernoulli":
+        return (uniform(word) < mean).astype(mean.dtype)
+    room = jnp.minimum(mean, 1.0 - mean)
+    shock = scale * ndtri(uniform(word) + 2.0**-25)
+    return mean + jnp.clip(shock, -room, room)
+
+
+def alias_table(probabilities: Array) -> Array:
+    """Packed alias tables (Walker, 1977) of several distributions.
+
+    Args:
+      probabilities: [N, S, ...], each [n, :, lane] a distribution, S <= 256.
+
+    Returns:
+      uint32 [N, S, ...]: a 24-bit threshold above an 8-bit alias. Column i is kept with probability
+      threshold / 2^24, else its alias is drawn; the error of a probability is below 2^-24.
+    """
+    size = probabilities.shape[1]
+    columns = jnp.arange(size, dtype=jnp.int32).reshape((1, size) + (1,) * (probabilities.ndim - 2))
+    threshold = jnp.ones_like(probabilities)
+    alias = jnp.broadcast_to(columns, probabilities.shape)
+
+    def settle(_: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Fill the emptiest open column from the fullest one, and close it."""
+        mass, threshold, alias, is_open = carry
+        low = columns == jnp.argmin(jnp.where(is_open, mass, jnp.inf), 1, keepdims=True)
+        high = jnp.argmax(jnp.where(is_open, mass, -jnp.inf), 1, keepdims=True).astype(jnp.int32)
+        kept = jnp.sum(jnp.where(low, mass, 0.0), 1, keepdims=True)
+        threshold = jnp.where(low, jnp.minimum(mass, 1.0), threshold)
+        alias = jnp.where(low, high, alias)
+        mass = jnp.where(columns == high, mass - (1.0 - jnp.minimum(kept, 1.0)), mass)
+        return mass, threshold, alias, is_open & ~low
+
+    carry = (probabilities * size, threshold, alias, jnp.ones(probabilities.shape, bool))
+    _, threshold, alias, _ = lax.fori_loop(0, size - 1, settle, carry)
+    scaled = jnp.clip(jnp.round(threshold * 2.0**24), 0, 2**24 - 1).astype(jnp.uint32)
+    return (scaled << jnp.uint32(8)) | alias.astype(jnp.uint32)
+
+
+class Sampler(NamedTuple):
+    """Alias tables of several distributions over S outcomes, flattened for one look-up a draw.
+
+    A draw forms x = word * S in 64 bits: the high half of x chooses a column, the low half decides
+    between the column and its alias.
+    """
+
+    table: Array  # [T, N * S, ...] packed
+
+    @staticmethod
+    def of(probabilities: Array) -> "Sampler":
+        """From probabilities [T, N, S, ...]."""
+        steps, rows, size = probabilities.shape[:3]
+        rest = probabilities.shape[3:]
+        packed = alias_table(probabilities.reshape((steps * rows, size) + rest))
+        return Sampler(packed.reshape((steps, rows * size) + rest))
+
+    def draw(self, word: Array, h: Array | int, index: Array, size: int) -> Array:
+        """An outcome in 0..size-1 of distribution `index` at step h."""
+        column, fraction = _scaled(word, size)
+        entry = lanes.lookup(lanes.at_step(self.table, h), index * size + column)
+        is_kept = (fraction >> jnp.uint32(8)) < (entry >> jnp.uint32(8))
+        return jnp.where(is_kept, column, (entry & jnp.uint32(255)).astype(jnp.int32))
+
+
+def _scaled(word: Array, size: int) -> tuple[Array, Array]:
+    """High (as int32) and low 32 bits of word * size, for size <= 2^15."""
+    low = (word & jnp.uint32(0xFFFF)) * jnp.uint32(size)
+    high = (word >> jnp.uint32(16)) * jnp.uint32(size) + (low >> jnp.uint32(16))
+    fraction = (high << jnp.uint32(16)) | (low & jnp.uint32(0xFFFF))
+    return (high >> jnp.uint32(16)).astype(jnp.int32), fraction

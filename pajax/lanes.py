@@ -1,0 +1,162 @@
+"""Small array operations over trailing lanes.
+
+Every array of pajax has its game axes first (`h, s, a, s'`) and *lanes* last: one entry for each
+simulated pair. All functions here are written over the leading axes and leave whatever trails
+alone, so one definition is the readable code for a single pair (no lane axis), the fast batch, and
+still goes through `jax.vmap`.
+
+Why not scatters, sorts, or plain reductions? On the CPU XLA compiles a loop nest to one kernel only
+if it holds none of them, which is worth a factor of three; and their order of additions may depend
+on the batch, which would break bitwise equality of a lane with the pair simulated alone.
+"""
+
+import functools
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from pajax._pytree import pytree, static
+
+#: Up to this many entries a look-up is a chain of selects, above it a gather.
+CHAIN_LIMIT = 8
+#: Up to this many cells a write compares all of them, above it it loops over single cells.
+ONE_HOT_LIMIT = 40
+
+_T = TypeVar("_T")
+
+
+def at_step(table: Array, h: Array | int) -> Array:
+    """`table[h]`, or `table[0]` when the leading axis says that the table is stationary."""
+    if table.shape[0] == 1:
+        return table[0]
+    return lax.dynamic_index_in_dim(table, h, 0, keepdims=False)
+
+
+def lookup(table: Array, index: Array) -> Array:
+    """`table[index]` lane by lane: table [N, ...], index [...] -> [...]."""
+    if table.shape[0] > CHAIN_LIMIT:
+        return jnp.take_along_axis(table, index[None], axis=0, mode="promise_in_bounds")[0]
+    found = table[0]
+    for i in range(1, table.shape[0]):
+        found = jnp.where(index == i, table[i], found)
+    return found
+
+
+def row(table: Array, index: Array) -> Array:
+    """`table[index, :]` lane by lane: table [N, M, ...], index [...] -> [M, ...]."""
+    return jnp.stack([lookup(table[:, j], index) for j in range(table.shape[1])])
+
+
+def argmax(values: Array) -> tuple[Array, Array]:
+    """First maximiser over the leading axis and its value: [N, ...] -> int32 [...], [...]."""
+    index, best = jnp.zeros(values.shape[1:], jnp.int32), values[0]
+    for i in range(1, values.shape[0]):
+        better = values[i] > best
+        index, best = jnp.where(better, i, index), jnp.where(better, values[i], best)
+    return index, best
+
+
+def maximum(values: Array) -> Array:
+    """Maximum over the leading axis: [N, ...] -> [...]."""
+    return functools.reduce(jnp.maximum, values)
+
+
+def total(values: Array, num_axes: int = 1) -> Array:
+    """Sum over the first `num_axes` axes, in an order that depends on their sizes alone."""
+    values = values.reshape((-1,) + values.shape[num_axes:])
+    while values.shape[0] > 1:
+        half = values.shape[0] // 2
+        rest = values[2 * half :]
+        values = values[:half] + values[half : 2 * half]
+        if rest.shape[0]:
+            values = jnp.concatenate([values[:-1], values[-1:] + rest])
+    return values[0]
+
+
+def one_hot(index: Array, size: int, axis: int) -> Array:
+    """Booleans with a new axis of length `size` at `axis`, true where it equals `index`."""
+    positions = jnp.arange(size, dtype=jnp.int32)
+    return jnp.expand_dims(index, axis) == positions.reshape((-1,) + (1,) * (index.ndim - axis))
+
+
+def write(table: Array, cell: Array, value: Array) -> Array:
+    """`table[h, cell[h]] = value[h]` for every h: table [H, N, ...], cell and value [H, ...]."""
+    return _update_cells(table, cell, value, lambda _, new: new)
+
+
+def add(table: Array, cell: Array, value: Array) -> Array:
+    """`table[h, cell[h]] += value[h]` for every h: table [H, N, ...], cell and value [H, ...]."""
+    return _update_cells(table, cell, value, lambda old, new: old + new)
+
+
+def _update_cells(table: Array, cell: Array, value: Array, combine: Any) -> Array:
+    if table.shape[1] <= ONE_HOT_LIMIT:
+        return jnp.where(one_hot(cell, table.shape[1], 1), combine(table, value[:, None]), table)
+    lanes = cell.shape[1:]
+    flat = table.reshape(table.shape[:2] + (-1,))
+    cell, value = (x.reshape(x.shape[:1] + (-1,)) for x in (cell, value))
+
+    def update_cell(h: Array, lane: Array, flat: Array) -> Array:
+        at = (h, lax.dynamic_slice(cell, (h, lane), (1, 1))[0, 0], lane)
+        old = lax.dynamic_slice(flat, at, (1, 1, 1))
+        new = lax.dynamic_slice(value, (h, lane), (1, 1))[None]
+        return lax.dynamic_update_slice(flat, combine(old, new), at)
+
+    def update_step(h: Array, flat: Array) -> Array:
+        return lax.fori_loop(0, flat.shape[2], lambda l, f: update_cell(h, l, f), flat)
+
+    flat = lax.fori_loop(0, table.shape[0], update_step, flat)
+    return flat.reshape(table.shape[:2] + lanes)
+
+
+def where_lane(condition: Array, yes: _T, no: _T) -> _T:
+    """Tree-wise `where` for a condition over lanes, [...], and leaves [..., *lanes]."""
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), yes, no)
+
+
+@pytree
+class Lifted:
+    """A user's agent, written for one pair without lanes, made to run over lanes.
+
+    Each method of `agent` is mapped over the trailing axis with `jax.vmap`. Right, and slower than
+    an agent written over lanes; `lift` makes one.
+    """
+
+    agent: Any
+    num_words: int = static(default=1)
+
+    def init(self, spec: Any) -> Any:
+        """The wrapped agent's initial state, repeated over lanes."""
+        state = self.agent.init(spec._replace(lanes=()))
+        return jax.tree.map(
+            lambda x: jnp.broadcast_to(
+                jnp.asarray(x)[(...,) + (None,) * len(spec.lanes)], jnp.shape(x) + spec.lanes
+            ),
+            state,
+        )
+
+    def begin(self, state: Any, contract: Any) -> Any:
+        """`agent.begin`, lane by lane."""
+        return _over_lanes(self.agent.begin, contract.target.ndim - 2)(state, contract)
+
+    def act(self, state: Any, h: Array, s: Array, words: Array) -> tuple[Array, Any]:
+        """`agent.act`, lane by lane; `h` is shared."""
+        act = lambda state, s, words: self.agent.act(state, h, s, words)  # noqa: E731
+        return _over_lanes(act, s.ndim)(state, s, words)
+
+    def update(self, state: Any, episode: Any, memo: Any) -> Any:
+        """`agent.update`, lane by lane."""
+        return _over_lanes(self.agent.update, episode.actions.ndim - 1)(state, episode, memo)
+
+
+def lift(agent: Any) -> Lifted:
+    """Run an agent written for one pair (arrays without lanes) in the engine."""
+    return Lifted(agent=agent, num_words=getattr(agent, "num_words", 1))
+
+
+def _over_lanes(function: Any, num_lane_axes: int) -> Any:
+    for _ in range(num_lane_axes):
+        function = jax.vmap(function, in_axes=-1, out_axes=-1)
+    return function

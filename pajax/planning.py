@@ -1,0 +1,124 @@
+"""Exact planning in a known game, by backward induction (THEORY: section 1).
+
+    Q[h, s, a] = r[h, s, a] + sum_s' P[h, s, a, s'] V[h+1, s'],    V[h, s] = max_a Q[h, s, a],
+
+with V[H] = 0; the occupancy of a policy runs the other way,
+
+    d[0] = rho,    d[h+1, s'] = sum_s d[h, s] P[h, s, pi[h, s], s'].
+
+Only games, oracles and records use this module on a true game; learners call the same functions on
+what they have estimated. All functions are pure, differentiable where that means anything, and work
+over trailing lanes.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from pajax import lanes
+from pajax.game import Game
+
+
+class Values(NamedTuple):
+    """Optimal values of some reward, in reward units."""
+
+    values: Array  # [H + 1, S, ...], V; the last is 0
+    q_values: Array  # [H, S, A, ...], Q
+
+    @property
+    def gaps(self) -> Array:
+        """V - Q >= 0, [H, S, A, ...]."""
+        return self.values[:-1, :, None] - self.q_values
+
+
+def expectation(transition: Array, values: Array) -> Array:
+    """sum_s' P[s, a, s'] V[s'], added from s' = 0 upward: [S, A, S', ...], [S', ...] -> [S, A, ...]."""
+    result = transition[:, :, 0] * values[0]
+    for successor in range(1, values.shape[0]):
+        result = result + transition[:, :, successor] * values[successor]
+    return result
+
+
+def backward_induction(reward: Array, transition: Array, horizon: int) -> Values:
+    """Optimal values of `reward` [T, S, A, ...] under `transition` [T, S, A, S', ...]."""
+
+    def back(values: Array, h: Array) -> tuple[Array, tuple[Array, Array]]:
+        q_values = lanes.at_step(reward, h) + expectation(lanes.at_step(transition, h), values)
+        values = lanes.maximum(jnp.moveaxis(q_values, 1, 0))
+        return values, (values, q_values)
+
+    last = jnp.zeros(transition.shape[1:2] + transition.shape[4:], reward.dtype)
+    _, (values, q_values) = lax.scan(back, last, jnp.arange(horizon), reverse=True)
+    return Values(jnp.concatenate([values, last[None]]), q_values)
+
+
+def greedy(q_values: Array) -> Array:
+    """First maximiser over actions: [H, S, A, ...] -> int32 [H, S, ...]."""
+    return lanes.argmax(jnp.moveaxis(q_values, 2, 0))[0]
+
+
+def policy_values(game: Game, policy: Array, reward: Array) -> Array:
+    """Values [H + 1, S, ...] of a policy, int [H, S, ...], for `reward` [T, S, A, ...]."""
+
+    def back(values: Array, h: Array) -> tuple[Array, Array]:
+        q_values = lanes.at_step(reward, h) + expectation(
+            lanes.at_step(game.transition, h), values
+        )
+        values = lanes.lookup(jnp.moveaxis(q_values, 1, 0), lanes.at_step(policy, h))
+        return values, values
+
+    last = jnp.zeros((game.num_states,) + game.lanes, reward.dtype)
+    policy = _every_step(policy, game.horizon)
+    _, values = lax.scan(back, last, jnp.arange(game.horizon), reverse=True)
+    return jnp.concatenate([values, last[None]])
+
+
+def occupancy(game: Game, policy: Array) -> Array:
+    """Probabilities [H, S, ...] of being in s at step h under a policy, int [H, S, ...]."""
+
+    def forward(mass: Array, h: Array) -> tuple[Array, Array]:
+        kernel = jnp.moveaxis(lanes.at_step(game.transition, h), 1, 0)  # [A, S, S', ...]
+        played = lanes.at_step(policy, h)[:, None]  # [S, 1, ...]
+        kernel = lanes.lookup(kernel, jnp.broadcast_to(played, kernel.shape[1:]))
+        return lanes.total(mass[:, None] * kernel), mass
+
+    policy = _every_step(policy, game.horizon)
+    return lax.scan(forward, game.initial, jnp.arange(game.horizon))[1]
+
+
+def agent_values(game: Game, transfer: Array | None = None) -> Values:
+    """The agent's optimal values under a contract (V_c, Q_c), or without transfers (V0, Q0)."""
+    reward = game.agent_reward if transfer is None else game.agent_reward + transfer
+    return backward_induction(reward, game.transition, game.horizon)
+
+
+def best_response(game: Game, transfer: Array | None = None) -> Array:
+    """The agent's optimal policy under a contract, int32 [H, S, ...]; ties to the lowest action."""
+    return greedy(agent_values(game, transfer).q_values)
+
+
+def welfare_reward(game: Game) -> Array:
+    """u + max_b v, [T, S, A, ...]."""
+    return game.agent_reward + game.principal_reward.max(3)
+
+
+def welfare_values(game: Game) -> Values:
+    """VW, QW: optimal values of `welfare_reward`; W* is `expected(game, values)`."""
+    return backward_induction(welfare_reward(game), game.transition, game.horizon)
+
+
+def policy_welfare(game: Game, policy: Array) -> Array:
+    """W^pi [...], welfare an episode of a policy, with the best own actions."""
+    return expected(game, policy_values(game, policy, welfare_reward(game)))
+
+
+def expected(game: Game, values: Any) -> Array:
+    """rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
+    values = values.values if isinstance(values, Values) else values
+    return lanes.total(game.initial * values[0])
+
+
+def _every_step(policy: Array, horizon: int) -> Array:
+    """A policy [H, S, ...]; a stationary one, [1, S, ...], is repeated."""
+    return jnp.broadcast_to(policy, (horizon,) + policy.shape[1:])

@@ -1,0 +1,280 @@
+"""The one engine: episodes, stages, and what is recorded of them.
+
+A run alternates, stage by stage: the mechanism posts a contract, the agent is told of it, a number
+of episodes are played under it, the mechanism observes. An episode has two passes: it is rolled out
+reading tables only, then all its steps are written back at once. That is exact, because tables are
+indexed by step, so that an episode meets a cell at most once.
+
+What is recorded follows from counts. With n[h, s, a] the plays of a stage, the welfare regret of
+the stage (T1) is sum n (gap + max_b v - v), the agent's regret under the contract is sum n gap_c,
+payments are sum n transfer: each has exactly the mean of its definition and no reward noise. Sums
+run over one record interval and start again at 0, so that float32 does not drift; `pajax.results`
+adds them up in float64.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from pajax import _checks, draws, lanes, model, planning
+from pajax._pytree import with_lanes
+from pajax.game import Game, prepare, reset, step
+from pajax.protocols import Contract, Episode, Report, Spec, Stage
+
+#: Longest stage while mechanisms estimate, in episodes (phase one lasts at most half of a run).
+LONGEST_EARLY_STAGE = 8
+
+
+class Record(NamedTuple):
+    """What happened in each record interval; arrays [I, ...], sums unless said."""
+
+    welfare_regret: Array  # (T1), reward units
+    realised_welfare: Array  # u + v as drawn
+    agent_regret: Array  # under the contracts posted
+    payment: Array
+    principal_utility: Array  # v as drawn, less payments
+    off_target: Array  # steps whose contract had a target that was not played
+    phase_one: Array  # episodes in which the mechanism was estimating
+    transfer_error: Array  # at the end: mean |estimate - tau*| where resolved
+    unresolved: Array  # at the end: transfers not resolved
+
+
+class Schedule(NamedTuple):
+    """Stage lengths, and which stages make up each record interval."""
+
+    lengths: np.ndarray  # int32 [N], episodes
+    bounds: np.ndarray  # int32 [I + 1], interval i holds stages bounds[i] .. bounds[i + 1] - 1
+
+
+class Progress(NamedTuple):
+    """All that changes while a run goes on; it can be saved between record intervals."""
+
+    episode: Array  # uint32 scalar, done so far
+    agent: Any
+    mechanism: Any
+
+
+class Oracle(NamedTuple):
+    """What the record knows and no learner does."""
+
+    welfare_gap: Array  # [H, S, A, ...], VW - QW
+    own_gap: Array  # [T, S, A, B, ...], max_b v - v
+    minimal_transfers: Array  # [H, S, A, ...]
+
+
+def checkpoints(num_episodes: int, per_decade: int = 16) -> np.ndarray:
+    """Log-spaced episode counts from 1 to K, with 0.9 K among them for late shares; int64."""
+    num_episodes = _checks.whole("num_episodes", num_episodes)
+    count = 1 + int(np.ceil(per_decade * np.log10(max(num_episodes, 1))))
+    spaced = np.geomspace(1, num_episodes, count)
+    return np.unique(np.round(np.append(spaced, max(1.0, 0.9 * num_episodes))).astype(np.int64))
+
+
+def stage_lengths(num_episodes: int) -> list[int]:
+    """Episodes of each stage: short in the first half of a run, then growing with time.
+
+    After e episodes a stage is 1 + e/256 long, at most 8, while e < K/2, and 1 + e/64 afterwards.
+    The schedule depends on K alone, so that all mechanisms and agents replan at the same episodes.
+    """
+    lengths, done = [], 0
+    while done < num_episodes:
+        early = min(1 + done // 256, LONGEST_EARLY_STAGE)
+        length = early if 2 * done < num_episodes else max(early, 1 + done // 64)
+        lengths.append(min(length, num_episodes - done))
+        done += lengths[-1]
+    return lengths
+
+
+def make_schedule(num_episodes: int, record: Any) -> Schedule:
+    """The stages of a run, cut where a record interval ends.
+
+    Raises:
+      ValueError: `record` is not increasing, or does not end with `num_episodes`.
+    """
+    num_episodes = _checks.whole("num_episodes", num_episodes)
+    record = np.asarray(record, np.int64)
+    increasing = record.ndim == 1 and record.size > 0 and bool((np.diff(record, prepend=0) > 0).all())
+    _checks.require(increasing, "record", record, "be increasing episode counts of at least 1")
+    last = int(record[-1])
+    _checks.require(last == num_episodes, "record", last, f"end with num_episodes = {num_episodes}")
+    ends = np.union1d(np.cumsum(stage_lengths(num_episodes)), record)
+    lengths = np.diff(ends, prepend=0).astype(np.int32)
+    bounds = np.searchsorted(ends, record) + 1
+    return Schedule(lengths, np.concatenate([[0], bounds]).astype(np.int32))
+
+
+def spec_of(game: Game, num_episodes: int) -> Spec:
+    """The sizes that learners may know."""
+    return Spec(
+        num_states=game.num_states,
+        num_actions=game.num_actions,
+        num_own_actions=game.num_own_actions,
+        horizon=game.horizon,
+        num_episodes=num_episodes,
+        lanes=game.lanes,
+    )
+
+
+def simulate(
+    key: Array, game: Game, agent: Any, mechanism: Any, *, num_episodes: int, record: Any = None
+) -> Record:
+    """One pair, played for `num_episodes`; pure, and free to be jitted, vmapped and nested.
+
+    Args:
+      key: typed threefry key. With a shape, it gives lanes: one pair for each key.
+      game: a game; without lanes it is shared by all keys.
+      agent: an `Agent`, such as `pajax.agents.QLearning()`.
+      mechanism: a `Mechanism`, such as `pajax.mechanisms.TwoPhase()`.
+      num_episodes: K >= 1.
+      record: increasing episode counts that end with K; by default `checkpoints(K)`.
+
+    Returns:
+      A `Record`, each array [I, ...] with one entry for each record interval.
+    """
+    record = checkpoints(num_episodes) if record is None else record
+    schedule = make_schedule(num_episodes, record)
+    game, agent, mechanism = (with_lanes(x, key.shape) for x in (game, agent, mechanism))
+    progress = start(game, agent, mechanism, num_episodes)
+    return advance(key, game, agent, mechanism, progress, schedule)[1]
+
+
+def start(game: Game, agent: Any, mechanism: Any, num_episodes: int) -> Progress:
+    """The beginning of a run; all parts have the game's lanes."""
+    spec = spec_of(game, num_episodes)
+    return Progress(jnp.zeros((), jnp.uint32), agent.init(spec), mechanism.init(spec))
+
+
+def advance(
+    key: Array, game: Game, agent: Any, mechanism: Any, progress: Progress, schedule: Schedule
+) -> tuple[Progress, Record]:
+    """Plays the record intervals of `schedule`, from `progress` on.
+
+    The arrays of the schedule may be traced: a run can be cut into blocks of equally many intervals
+    that share one compilation. Cutting does not change a number.
+    """
+    lengths = jnp.asarray(schedule.lengths)
+    bounds = jnp.asarray(schedule.bounds)
+    play = _episode_player(key, game, agent)
+    oracle = _oracle(game)
+
+    def stage(i: Array, carry: tuple[Progress, Record]) -> tuple[Progress, Record]:
+        progress, sums = carry
+        contract = mechanism.post(progress.mechanism)
+        agent_state = agent.begin(progress.agent, contract)
+        opening = _StageSums.empty(game)
+        play_one = lambda _, carry: play(contract, carry)  # noqa: E731
+        episode, agent_state, seen = lax.fori_loop(
+            0, lengths[i], play_one, (progress.episode, agent_state, opening)
+        )
+        is_estimating = mechanism.report(progress.mechanism).is_estimating
+        stage = Stage(seen.model.transitions, seen.model.rewards, lengths[i])
+        mechanism_state = mechanism.observe(progress.mechanism, stage)
+        happened = _stage_record(game, oracle, contract, seen, is_estimating, lengths[i])
+        sums = jax.tree.map(jnp.add, sums, happened)
+        return Progress(episode, agent_state, mechanism_state), sums
+
+    def interval(progress: Progress, bounds: tuple[Array, Array]) -> tuple[Progress, Record]:
+        zeros = Record(*(jnp.zeros(game.lanes) for _ in Record._fields))
+        progress, sums = lax.fori_loop(bounds[0], bounds[1], stage, (progress, zeros))
+        error, unresolved = _transfer_error(oracle, mechanism.report(progress.mechanism))
+        return progress, sums._replace(transfer_error=error, unresolved=unresolved)
+
+    return lax.scan(interval, progress, (bounds[:-1], bounds[1:]))
+
+
+class _StageSums(NamedTuple):
+    """What is counted in a stage."""
+
+    model: model.Model  # of transitions and the principal's rewards
+    agent_rewards: Array  # [...], sum of u
+    principal_rewards: Array  # [...], sum of v
+
+    @staticmethod
+    def empty(game: Game) -> "_StageSums":
+        zero = jnp.zeros(game.lanes)
+        return _StageSums(model.empty(spec_of(game, 0)), zero, zero)
+
+
+def _episode_player(key: Array, game: Game, agent: Any) -> Any:
+    """A function (contract, carry) -> carry that plays one episode."""
+    tables = prepare(game)
+    words_of = draws.key_words(key)
+    horizon, lanes_shape = game.horizon, game.lanes
+
+    def play(contract: Contract, carry: tuple[Array, Any, _StageSums]) -> tuple:
+        episode, agent_state, seen = carry
+        words = draws.episode_words(words_of, episode, horizon, agent.num_words)
+        transfer = contract.transfer.reshape((horizon, -1) + lanes_shape)
+
+        def play_step(state: tuple, inputs: tuple[Array, draws.Words]) -> tuple:
+            s, u_sum, v_sum = state
+            h, word = inputs
+            a, memo = agent.act(agent_state, h, s, word.agent)
+            b = 0 if game.num_own_actions == 1 else lanes.lookup(contract.own_action[h], s)
+            noise = (word.agent_reward, word.principal_reward, word.next_state)
+            drawn = step(game, tables, noise, h, s, a, b)
+            cell = s * game.num_actions + a
+            paid = lanes.lookup(lanes.at_step(transfer, h), cell)
+            u, v = drawn.agent_reward, drawn.principal_reward
+            seen = Episode(s, a, drawn.next_state, u, paid)
+            return (drawn.next_state, u_sum + u, v_sum + v), (seen, v, memo)
+
+        s = reset(game, tables, words.initial_state)
+        per_step = words._replace(initial_state=words.next_state)  # scanned over h, unused
+        inputs = (jnp.arange(horizon, dtype=jnp.int32), per_step)
+        opening = (s, seen.agent_rewards, seen.principal_rewards)
+        (_, u_sum, v_sum), (played, v, memo) = lax.scan(play_step, opening, inputs)
+        seen = _StageSums(model.observe(seen.model, played, v), u_sum, v_sum)
+        return episode + jnp.uint32(1), agent.update(agent_state, played, memo), seen
+
+    return play
+
+
+def _oracle(game: Game) -> Oracle:
+    v = game.principal_reward
+    return Oracle(
+        welfare_gap=planning.welfare_values(game).gaps,
+        own_gap=v.max(3, keepdims=True) - v,
+        minimal_transfers=planning.agent_values(game).gaps,
+    )
+
+
+def _stage_record(
+    game: Game, oracle: Oracle, contract: Contract, seen: _StageSums, is_estimating: Array,
+    length: Array,
+) -> Record:  # fmt: skip
+    """Sums over one stage; entries of an interval's end are left at 0."""
+    plays = seen.model.visits
+    gap = oracle.welfare_gap
+    if game.num_own_actions > 1:
+        own = jnp.moveaxis(oracle.own_gap, 3, 0)  # [B, T, S, A, ...]
+        gap = gap + lanes.lookup(own, contract.own_action[:, :, None])
+    agent_gap = planning.agent_values(game, contract.transfer).gaps
+    off = ~lanes.one_hot(contract.target, game.num_actions, 2) & (contract.target >= 0)[:, :, None]
+    summed = lambda table: lanes.total(plays * table, 3)  # noqa: E731
+    payment = summed(contract.transfer)
+    zero = jnp.zeros(game.lanes)
+    return Record(
+        welfare_regret=summed(gap),
+        realised_welfare=seen.agent_rewards + seen.principal_rewards,
+        agent_regret=summed(agent_gap),
+        payment=payment,
+        principal_utility=seen.principal_rewards - payment,
+        off_target=summed(off.astype(plays.dtype)),
+        phase_one=is_estimating * length.astype(plays.dtype),
+        transfer_error=zero,
+        unresolved=zero,
+    )
+
+
+def _transfer_error(oracle: Oracle, report: Report) -> tuple[Array, Array]:
+    """Mean |estimate - tau*| over resolved transfers (NaN if there are none), and the unresolved."""
+    is_resolved = report.is_resolved.astype(report.transfer.dtype)
+    error = jnp.where(
+        report.is_resolved, jnp.abs(report.transfer - oracle.minimal_transfers), 0.0
+    )
+    resolved = lanes.total(is_resolved, 3)
+    return lanes.total(error, 3) / resolved, lanes.total(1.0 - is_resolved, 3)
