@@ -30,6 +30,7 @@ def in_range(argument: str, values: Any, low: float, high: float) -> np.ndarray:
 def distribution(argument: str, values: Any, tolerance: float = 1e-5) -> np.ndarray:
     """`values` as float64, each row over the last axis a distribution (then renormalised)."""
     array = in_range(argument, values, 0.0, 1.0)
+    require(array.size > 0, argument, f"shape {array.shape}", "have no empty axis")
     sums = array.sum(-1)
     worst = sums.flat[np.abs(sums - 1.0).argmax()]
     rule = f"have rows that sum to 1 (within {tolerance:g})"

@@ -108,26 +108,27 @@ def make_game(
     _checks.choice("noise", noise, NOISES)
     scale = float(_checks.finite("noise_scale", noise_scale))
     _checks.require(scale > 0.0, "noise_scale", scale, "be positive")
-    u = _checks.in_range("agent_reward", agent_reward, 0.0, 1.0)
-    _checks.require(u.ndim in (2, 3), "agent_reward", _shape(u), "have axes [S, A] or [H, S, A]")
-    states, actions = u.shape[-2:]
-    _checks.require(states * actions > 0, "agent_reward", _shape(u), "have no empty axis")
-    v = _checks.in_range("principal_reward", principal_reward, 0.0, 1.0)
-    rule = "have axes [S, A], [S, A, B] or [H, S, A, B]"
-    _checks.require(v.ndim in (2, 3, 4), "principal_reward", _shape(v), rule)
-    v = v[..., None] if v.ndim == 2 else v
     p = _checks.distribution("transition", transition)
+    rule = "have axes [S, A, S] or [H, S, A, S], none empty"
+    is_kernel = p.ndim in (3, 4) and p.size > 0 and p.shape[-3] == p.shape[-1]
+    _checks.require(is_kernel, "transition", _shape(p), rule)
+    states, actions = p.shape[-3:-1]
+    _checks.require(states <= 256, "transition", f"{states} states", "have at most 256 states")
+    u = _checks.in_range("agent_reward", agent_reward, 0.0, 1.0)
+    v = _checks.in_range("principal_reward", principal_reward, 0.0, 1.0)
+    rule = "have axes [S, A], [S, A, B] or [H, S, A, B], none empty"
+    is_reward = v.ndim in (2, 3, 4) and v.size > 0
+    _checks.require(is_reward, "principal_reward", _shape(v), rule)
+    v = v[..., None] if v.ndim == 2 else v
     tables = {
+        "transition": _with_time(p, (states, actions, states), "transition", horizon),
         "agent_reward": _with_time(u, (states, actions), "agent_reward", horizon),
         "principal_reward": _with_time(
             v, (states, actions, v.shape[-1]), "principal_reward", horizon
         ),
-        "transition": _with_time(p, (states, actions, states), "transition", horizon),
     }
     rho = _checks.distribution("initial", initial)
     _checks.require(rho.shape == (states,), "initial", _shape(rho), f"have shape ({states},)")
-    limit = "have at most 256 states"
-    _checks.require(states <= 256, "transition", f"{states} states", limit)
     return Game(
         **{name: jnp.asarray(table, float) for name, table in tables.items()},
         initial=jnp.asarray(rho, float),

@@ -52,6 +52,12 @@ def observe(model: Model, episode: Episode, rewards: Array) -> Model:
     return Model(transitions.reshape(model.transitions.shape), sums.reshape(model.rewards.shape))
 
 
+def pooled(model: Model) -> Model:
+    """The model in which every step has the counts of all steps, for a stationary game."""
+    share = lambda table: jnp.broadcast_to(lanes.total(table), table.shape)  # noqa: E731
+    return Model(share(model.transitions), share(model.rewards))
+
+
 def confidence(num_episodes: int) -> Array:
     """log K, the logarithm in the bonus (K counted as at least 2)."""
     return jnp.log(jnp.asarray(max(num_episodes, 2), float))

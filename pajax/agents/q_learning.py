@@ -21,6 +21,10 @@ from pajax.protocols import Contract, Episode, Spec
 from pajax.schedules import PowerSchedule, value_at
 
 
+def _default_epsilon() -> PowerSchedule:
+    return PowerSchedule(scale=2.0, exponent=0.5)
+
+
 class State(NamedTuple):
     """Action values, and this stage's exploration rate."""
 
@@ -35,13 +39,13 @@ class QLearning:
 
     Attributes:
       epsilon: exploration rate, a number or a schedule over episodes, read when a stage begins;
-        by default (k + 1)^(-1/3), since a constant rate costs linear regret (T9).
+        by default 2 / (k + 1)^(1/2), since a constant rate costs linear regret (T9).
       learning_rate: a number or a schedule over the earlier visits n - 1 of (h, s, a); by default
         (H + 1) / (H + n).
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """
 
-    epsilon: Any = axes(default_factory=PowerSchedule)
+    epsilon: Any = axes(default_factory=_default_epsilon)
     learning_rate: Any = axes(default=None)
     memory: str = static(default="aware")
 

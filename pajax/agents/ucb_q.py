@@ -26,7 +26,7 @@ class State(NamedTuple):
     table: TabularState
     optimum: Array  # [H, 1, 1, 1...], value of a cell never seen, H - h
     bound: Array  # [H, ...], largest value under the contract
-    scale: Array  # scalar, sqrt(H^3 log(S A H K))
+    scale: Array  # scalar, H^3 log(S A H K)
 
 
 @pytree
@@ -40,7 +40,7 @@ class UCBQ:
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """  # noqa: D205
 
-    bonus: Any = axes(default=0.05)
+    bonus: Any = axes(default=0.03)
     memory: str = static(default="aware")
 
     num_words = 0
@@ -53,7 +53,7 @@ class UCBQ:
             table=tabular_init(spec, spec.per_action() + optimum),
             optimum=optimum,
             bound=spec.zeros(spec.horizon),
-            scale=jnp.sqrt(spec.horizon**3 * jnp.log(jnp.asarray(sizes, float))),
+            scale=spec.horizon**3 * jnp.log(jnp.asarray(float(sizes))),
         )
 
     def begin(self, state: State, contract: Contract) -> State:
@@ -71,7 +71,7 @@ class UCBQ:
     def update(self, state: State, episode: Episode, memo: TabularMemo) -> State:
         """Temporal differences of the whole episode."""
         visits = memo.visits + 1.0
-        bonus = self.bonus * (state.scale / jnp.sqrt(visits))
+        bonus = self.bonus * jnp.sqrt(state.scale / visits)
         goal = episode.rewards + episode.payments + bonus + next_values(memo.best)
         rate = (visits.shape[0] + 1.0) / (visits.shape[0] + visits)
         q_values = memo.q_value + rate * (goal - memo.q_value)

@@ -27,11 +27,13 @@ class UCBVI:
 
     Attributes:
       bonus: scale of the exploration bonus (H - h) sqrt(log K / N).
+      stationary: one model for all steps, as Azar et al. assume; False keeps one for each step.
       memory: "aware" plans with the transfers posted, on a model of its own rewards; "restarting"
         and "blind" take payments for rewards (see `pajax.agents.base`).
     """
 
     bonus: Any = axes(default=0.2)
+    stationary: bool = static(default=True)
     memory: str = static(default="aware")
 
     num_words = 0
@@ -51,13 +53,14 @@ class UCBVI:
                 transitions=jnp.where(forget[:, :, :, None], 0.0, seen.transitions),
                 rewards=jnp.where(forget, 0.0, seen.rewards),
             )
-        rewards = model.mean_rewards(seen)
+        known = model.pooled(seen) if self.stationary else seen
+        rewards = model.mean_rewards(known)
         if self.memory == "aware":
             rewards = rewards + contract.transfer
         scale = self.bonus * state.steps_left
-        bonus = model.hoeffding_bonus(seen.visits, scale, state.confidence)
+        bonus = model.hoeffding_bonus(known.visits, scale, state.confidence)
         bound = value_bound(contract.transfer)[:, None, None]
-        plan = model.optimistic_plan(seen, rewards, bonus, bound)
+        plan = model.optimistic_plan(known, rewards, bonus, bound)
         return state._replace(model=seen, q_values=plan.q_values, transfer=contract.transfer)
 
     def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, None]:

@@ -1,0 +1,1 @@
+"""Independent plain-loop NumPy oracles: slow, float64, written without reading pajax itself."""
