@@ -1,2 +1,44 @@
-from pajax import games, planning, transfers
+"""pajax: learning in principal-agent Markov decision processes, simulated in batch with JAX.
+
+    import jax, pajax as px
+    px.configure()
+    dataset = px.study(
+        jax.random.key(0), px.games.pollution(),
+        agents={"UCBVI": px.agents.UCBVI()},
+        mechanisms={"none": px.mechanisms.NoTransfer(), "two-phase": px.mechanisms.TwoPhase()},
+        num_episodes=10_000, num_seeds=16)
+    px.plotting.regret(dataset)
+"""  # noqa: D214
+
+__version__ = "0.1.0"
+
+from pajax import agents, games, mechanisms, planning, plotting, schedules, statistics, transfers
+from pajax.config import configure
 from pajax.game import Game, make_game, stack_games
+from pajax.lanes import lift
+from pajax.results import load, save
+from pajax.simulate import Record, checkpoints, simulate
+from pajax.study import StudyInterrupted, study
+
+__all__ = [
+    "Game",
+    "Record",
+    "StudyInterrupted",
+    "agents",
+    "checkpoints",
+    "configure",
+    "games",
+    "lift",
+    "load",
+    "make_game",
+    "mechanisms",
+    "planning",
+    "plotting",
+    "save",
+    "schedules",
+    "simulate",
+    "stack_games",
+    "statistics",
+    "study",
+    "transfers",
+]

@@ -1,0 +1,55 @@
+"""Settings of JAX that make studies fast on a CPU. They must be made before JAX starts."""
+
+import os
+from typing import NamedTuple
+
+import jax
+
+from pajax import _checks
+
+_EXTRA = "--xla_backend_extra_options="
+_HOIST = "xla_cpu_small_while_loop_byte_threshold"
+
+
+class Configuration(NamedTuple):
+    """What `configure` set."""
+
+    cpu_devices: int
+    hoist_loops: bool
+
+
+def configure(*, cpu_devices: int | None = None, hoist_loops: bool = True) -> Configuration:
+    """Prepare JAX for studies on a CPU; optional, and results do not depend on it.
+
+    Args:
+      cpu_devices: devices to split the cores into; studies use all of them. By default the number
+        of cores this process may use.
+      hoist_loops: compile a whole run to one kernel, which is several times faster.
+
+    Returns:
+      What was set.
+
+    Raises:
+      RuntimeError: JAX has already started; call `configure` before anything else that uses it.
+    """
+    if cpu_devices is None:
+        cpu_devices = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cpu_devices = _checks.whole("cpu_devices", cpu_devices)
+    try:
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
+    except RuntimeError as error:
+        message = "pajax.configure: JAX has already started, must be called before it is used"
+        raise RuntimeError(message) from error
+    if hoist_loops:
+        os.environ["XLA_FLAGS"] = _with_hoisting(os.environ.get("XLA_FLAGS", ""))
+    return Configuration(cpu_devices, hoist_loops)
+
+
+def _with_hoisting(flags: str) -> str:
+    """XLA's flags with loop hoisting, next to whatever else is set."""
+    if _HOIST in flags:
+        return flags
+    option = f"{_HOIST}={10**15}"
+    words = flags.split()
+    merged = [f"{word},{option}" if word.startswith(_EXTRA) else word for word in words]
+    return " ".join(merged if merged != words else [*words, _EXTRA + option])
