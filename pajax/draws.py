@@ -118,7 +118,8 @@ def alias_table(probabilities: Array) -> Array:
     def settle(_: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         """Fill the emptiest open column from the fullest one, and close it."""
         mass, threshold, alias, is_open = carry
-        low = columns == jnp.argmin(jnp.where(is_open, mass, jnp.inf), 1, keepdims=True)
+        lowest = jnp.argmin(jnp.where(is_open, mass, jnp.inf), 1, keepdims=True)
+        low = columns == lowest.astype(jnp.int32)
         high = jnp.argmax(jnp.where(is_open, mass, -jnp.inf), 1, keepdims=True).astype(jnp.int32)
         kept = jnp.sum(jnp.where(low, mass, 0.0), 1, keepdims=True)
         threshold = jnp.where(low, jnp.minimum(mass, 1.0), threshold)

@@ -94,7 +94,7 @@ def add(table: Array, cell: Array, value: Array) -> Array:
 def _update_cells(table: Array, cell: Array, value: Array, combine: Any) -> Array:
     if table.shape[1] <= ONE_HOT_LIMIT:
         return jnp.where(one_hot(cell, table.shape[1], 1), combine(table, value[:, None]), table)
-    lanes = cell.shape[1:]
+    lanes, zero = cell.shape[1:], jnp.int32(0)
     flat = table.reshape(table.shape[:2] + (-1,))
     cell, value = (x.reshape(x.shape[:1] + (-1,)) for x in (cell, value))
 
@@ -105,9 +105,10 @@ def _update_cells(table: Array, cell: Array, value: Array, combine: Any) -> Arra
         return lax.dynamic_update_slice(flat, combine(old, new), at)
 
     def update_step(h: Array, flat: Array) -> Array:
-        return lax.fori_loop(0, flat.shape[2], lambda l, f: update_cell(h, l, f), flat)
+        update_lane = lambda lane, flat: update_cell(h, lane, flat)  # noqa: E731
+        return lax.fori_loop(zero, jnp.int32(flat.shape[2]), update_lane, flat)
 
-    flat = lax.fori_loop(0, table.shape[0], update_step, flat)
+    flat = lax.fori_loop(zero, jnp.int32(table.shape[0]), update_step, flat)
     return flat.reshape(table.shape[:2] + lanes)
 
 

@@ -1,0 +1,342 @@
+"""Figures of a study, from the Dataset that `pajax.study` returns.
+
+`regret` and `welfare` draw one agent in one game on an Axes and return it; `overview` draws every
+agent on a Figure. Bands are pointwise Student t intervals over seeds: at each checkpoint, on its
+own, the band covers the mean over all seeds one might have drawn (see `pajax.statistics`); it does
+not cover the whole curve at once, and it says nothing about other games.
+
+A mechanism has one colour, dash and marker wherever it appears in the figures of a Dataset, from
+its place in the coordinate `mechanism`. Colours are those of Okabe and Ito (2008), legible to
+colour-blind readers; dashes and markers carry the same information in grey.
+
+This is the only module that imports matplotlib. It sets no global state, and imports pyplot only to
+make an Axes where none is given, so that a notebook shows it; a Figure is made without pyplot.
+"""
+
+import io
+import textwrap
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from pajax import _checks, statistics
+
+_STYLE: dict[str, Any] = {
+    "colours": ("#000000", "#E69F00", "#56B4E9", "#CC79A7", "#0072B2", "#D55E00", "#009E73"),
+    "dashes": ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (10, 1.5))),
+    "markers": ("o", "s", "^", "D", "v", "X", "P", "<", ">"),
+    "line": {"linewidth": 1.5, "markersize": 4.6, "markeredgewidth": 0.0},
+    "band": {"alpha": 0.2, "linewidth": 0.0},
+    "guide": {"color": "0.6", "linewidth": 0.9},
+    "reference": {"color": "0.35", "linewidth": 1.0, "zorder": 1.5},
+    "note": {"color": "0.35", "fontsize": 8.5},
+    "grid": {"color": "0.92", "linewidth": 0.6},
+    "legend": {"frameon": False, "fontsize": 9.5, "title_fontsize": 8.5, "handlelength": 3.4},
+    "label": {"fontsize": 10},
+    "title": {"fontsize": 11},
+    "headline": {"fontsize": 12},
+    "caption": {"fontsize": 9, "color": "0.35"},
+    "num_markers": 7,  # a line
+    "single": (6.8, 4.2),  # inches, with the legend beside the Axes
+    "panel": (3.3, 2.5),  # inches, one panel of an overview
+    "dots_per_inch": 150,
+}
+
+
+class _Curve(NamedTuple):
+    """What one mechanism draws, each [episode]."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class _RichFigure(Figure):
+    """A Figure that a notebook shows as the value of a cell, though pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=_STYLE["dots_per_inch"])
+        return buffer.getvalue()
+
+
+def regret(
+    ds: xr.Dataset,
+    *,
+    agent: str | None = None,
+    game: int = 0,
+    ax: Axes | None = None,
+    level: float = 0.95,
+) -> Axes:
+    """Mean welfare regret (T1) against episodes, log-log, one line a mechanism.
+
+    Args:
+      ds: from `pajax.study`; not changed.
+      agent: its name; may be left out if the Dataset has one agent.
+      game: its label.
+      ax: where to draw; by default a new Axes with the legend beside it.
+      level: coverage of the pointwise t intervals over seeds (bands), in (0, 1).
+
+    Guide lines rise with slopes 1 (regret that grows with K) and 1/2. A log axis has no place for
+    zero: a mean of at most zero is left out (and a mechanism with none above says so in the
+    legend), and a band that reaches zero is cut at the lower edge.
+    """
+    cell = _cell(ds, agent, game)
+    ax = _new_axes() if ax is None else ax
+    _regret_panel(ax, cell, level)
+    return _with_legend(ax, cell, level)
+
+
+def welfare(
+    ds: xr.Dataset,
+    *,
+    agent: str | None = None,
+    game: int = 0,
+    ax: Axes | None = None,
+    level: float = 0.95,
+) -> Axes:
+    """Share of the optimal welfare W* earned, in per cent, against episodes (log), a line a mechanism.
+
+    A point is the mean share over the episodes since the checkpoint before it. Reference lines: all
+    of W* and the share of laissez-faire (a perfect agent and no transfers). Arguments and bands as
+    in `regret`.
+    """
+    cell = _cell(ds, agent, game)
+    ax = _new_axes() if ax is None else ax
+    _welfare_panel(ax, cell, level)
+    return _with_legend(ax, cell, level)
+
+
+def overview(
+    ds: xr.Dataset, game: int = 0, *, level: float = 0.95, title: str | None = None
+) -> Figure:
+    """A study at a glance: regret above, share of W* below, one column an agent, shared axes.
+
+    Args:
+      ds: from `pajax.study`; not changed.
+      game: its label.
+      level: coverage of the bands, as in `regret`.
+      title: what to call the game; by default "Game 0" or as it is labelled.
+
+    Returns a Figure that pyplot does not know: save it with `savefig`, or let a notebook show it.
+    """
+    cells = {str(name): _cell(ds, str(name), game) for name in ds["agent"].to_numpy()}
+    width, height = _STYLE["panel"]
+    size = (width * max(len(cells), 2) + 0.6, 2 * height + 1.3)
+    figure = _RichFigure(figsize=size, layout="constrained", dpi=_STYLE["dots_per_inch"])
+    axes = figure.subplots(2, len(cells), sharex=True, sharey="row", squeeze=False)
+    for row, panel in zip(axes, (_regret_panel, _welfare_panel), strict=True):
+        _shared_row(row, panel, list(cells.values()), level)
+    for ax, agent in zip(axes[0], cells, strict=True):
+        ax.set_title(agent, **_STYLE["title"])
+    for ax in axes.flat:
+        ax.label_outer()
+    _figure_legend(figure, axes[1, 0])
+    seeds, episodes = ds.sizes["seed"], int(ds["episode"][-1])
+    name = f"Game {game}" if title is None else title
+    figure.suptitle(f"{name}: {seeds:,} seeds, {episodes:,} episodes", **_STYLE["headline"])
+    figure.supxlabel(f"Lines and bands: {_caption(ds, level)}.", **_STYLE["caption"])
+    return figure
+
+
+def _shared_row(
+    row: np.ndarray,
+    panel: Callable[[Axes, xr.Dataset, float], None],
+    cells: list[xr.Dataset],
+    level: float,
+) -> None:
+    """One row of an overview; its panels share limits that hold every agent."""
+    limits = None
+    for ax, cell in zip(row, cells, strict=True):
+        panel(ax, cell, level)
+        limits = _union(ax.get_ylim(), limits)
+    row[0].set_ylim(limits)
+
+
+# Panels: one agent in one game on an Axes, without a legend
+
+
+def _regret_panel(ax: Axes, cell: xr.Dataset, level: float) -> None:
+    """What `regret` draws."""
+    curves = _curves(cell["welfare_regret"], level)
+    previous = _prepare(ax)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    limits = _regret_limits(curves)
+    floor = limits[0] / 1000  # below the edge, also of Axes that share it
+    _draw(ax, cell, {name: _positive(curve, floor) for name, curve in curves.items()})
+    ax.set_ylim(_union(limits, previous))
+    if previous is None:
+        _guides(ax, cell["episode"].to_numpy(), limits[1])
+    _label(ax, "welfare regret (reward units)")
+
+
+def _welfare_panel(ax: Axes, cell: xr.Dataset, level: float) -> None:
+    """What `welfare` draws."""
+    curves = _curves(100 * statistics.welfare_share(cell), level)
+    previous = _prepare(ax)
+    ax.set_xscale("log")
+    _draw(ax, cell, curves)
+    free = 100 * float(cell["laissez_faire_welfare"] / cell["optimal_welfare"])
+    ax.set_ylim(_union(_share_limits(curves, free), previous))
+    if previous is None:
+        ax.axhline(100.0, linestyle="-", **_STYLE["reference"])
+        ax.axhline(free, linestyle=":", label="laissez-faire", **_STYLE["reference"])
+        at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate("W*", (0.01, 100.0), (0, 3), **at, **_STYLE["note"])
+    ax.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    _label(ax, "share of optimal welfare")
+
+
+# Data
+
+
+def _cell(ds: xr.Dataset, agent: str | None, game: int) -> xr.Dataset:
+    """One game and agent, dims [mechanism, seed, episode]."""
+    agents = [str(name) for name in ds["agent"].to_numpy()]
+    if agent is None:
+        rule = f"be one of {', '.join(agents)} (the Dataset has {len(agents)} agents)"
+        _checks.require(len(agents) == 1, "agent", None, rule)
+        agent = agents[0]
+    _checks.choice("agent", agent, agents)
+    games = ds["game"].to_numpy()
+    rule = f"be one of the {len(games)} labels from {games[0]} to {games[-1]}"
+    _checks.require(bool(np.any(games == game)), "game", game, rule)
+    return ds.sel(game=game, agent=agent)
+
+
+def _curves(values: xr.DataArray, level: float) -> dict[str, _Curve]:
+    """Mean and interval over seeds by mechanism."""
+    samples = values.transpose("mechanism", "seed", "episode").to_numpy()
+    parts = zip(*statistics.mean_interval(samples, axis=1, level=level), strict=True)
+    names = [str(name) for name in values["mechanism"].to_numpy()]
+    return {name: _Curve(*part) for name, part in zip(names, parts, strict=True)}
+
+
+def _positive(curve: _Curve, floor: float) -> _Curve:
+    """What a log axis can show: means above zero, bands cut at the floor."""
+    mean = np.where(curve.mean > 0, curve.mean, np.nan)
+    hidden = np.isnan(mean)
+    low, high = (np.where(hidden, np.nan, np.fmax(end, floor)) for end in (curve.low, curve.high))
+    has_ends = np.isfinite(curve.low)
+    return _Curve(mean, np.where(has_ends, low, np.nan), np.where(has_ends, high, np.nan))
+
+
+def _regret_limits(curves: dict[str, _Curve]) -> tuple[float, float]:
+    """Limits of a log axis that hold every positive mean and the upper end of its band."""
+    means = np.concatenate([curve.mean for curve in curves.values()])
+    highs = np.concatenate([np.fmax(curve.mean, curve.high) for curve in curves.values()])
+    shown = (means > 0) & np.isfinite(means)
+    if not shown.any():
+        return 0.1, 10.0
+    return means[shown].min() / 1.6, highs[shown & np.isfinite(highs)].max() * 1.6
+
+
+def _share_limits(curves: dict[str, _Curve], free: float) -> tuple[float, float]:
+    """Limits that hold every mean, the references, and room for a note above 100 %."""
+    means = np.concatenate([curve.mean for curve in curves.values()])
+    shown = np.append(means[np.isfinite(means)], [free, 100.0])
+    span = shown.max() - shown.min()
+    return shown.min() - 0.06 * span, shown.max() + 0.09 * span
+
+
+def _union(limits: tuple[float, float], others: tuple[float, float] | None) -> tuple[float, float]:
+    """The smallest interval that holds both."""
+    if others is None:
+        return limits
+    return min(limits[0], others[0]), max(limits[1], others[1])
+
+
+# Drawing
+
+
+def _new_axes() -> Axes:
+    """An Axes that a notebook shows: of a figure that pyplot knows, unlike a bare Figure."""
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=_STYLE["single"], layout="constrained")[1]
+
+
+def _prepare(ax: Axes) -> tuple[float, float] | None:
+    """Grid and spines; the limits of what was drawn before, None if nothing was."""
+    previous = ax.get_ylim() if ax.has_data() else None
+    ax.grid(True, which="major", **_STYLE["grid"])
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    return previous
+
+
+def _draw(ax: Axes, cell: xr.Dataset, curves: dict[str, _Curve]) -> None:
+    """Lines and bands against the checkpoints."""
+    episodes = cell["episode"].to_numpy()
+    for place, (name, curve) in enumerate(curves.items()):
+        look = _look(place)
+        label = name if np.isfinite(curve.mean).any() else f"{name} (none to show)"
+        every = _markers_at(place, len(curves), len(episodes))
+        ax.plot(episodes, curve.mean, label=label, markevery=every, **look, **_STYLE["line"])
+        ax.fill_between(episodes, curve.low, curve.high, color=look["color"], **_STYLE["band"])
+
+
+def _look(place: int) -> dict[str, Any]:
+    """Colour, dash and marker of the mechanism at this place; periods 7, 5 and 9."""
+    parts = {"color": "colours", "linestyle": "dashes", "marker": "markers"}
+    return {key: _STYLE[part][place % len(_STYLE[part])] for key, part in parts.items()}
+
+
+def _markers_at(place: int, number: int, num_points: int) -> tuple[int, int]:
+    """First marker and the step between them, staggered so that lines that coincide both show."""
+    step = max(1, num_points // _STYLE["num_markers"])
+    return place * step // number, step
+
+
+def _guides(ax: Axes, episodes: np.ndarray, top: float) -> None:
+    """Short lines of slopes 1 and 1/2, to compare with, from one foot in the upper left.
+
+    Regret grows at most linearly, so that corner is above every curve.
+    """
+    span = float(episodes[-1] / episodes[0])
+    start, stop = episodes[0] * span**0.04, episodes[0] * span**0.34
+    foot = top / 1.5 * start / stop
+    for slope, text in ((1.0, "slope 1"), (0.5, "slope 1/2")):
+        end = foot * (stop / start) ** slope
+        ax.plot([start, stop], [foot, end], **_STYLE["guide"])
+        ax.annotate(
+            text, (stop, end), (4, 0), textcoords="offset points", va="center", **_STYLE["note"]
+        )
+
+
+def _label(ax: Axes, quantity: str) -> None:
+    ax.set_xlabel("episodes", **_STYLE["label"])
+    ax.set_ylabel(quantity, **_STYLE["label"])
+
+
+def _caption(ds: xr.Dataset, level: float) -> str:
+    """What lines and bands are."""
+    seeds = ds.sizes["seed"]
+    return f"mean over {seeds:,} seeds and its pointwise {100 * level:g} % t interval"
+
+
+def _with_legend(ax: Axes, cell: xr.Dataset, level: float) -> Axes:
+    """Mechanisms in their order, beside the data, and what the bands are."""
+    ax.legend(
+        title=textwrap.fill(_caption(cell, level), 26),
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+        alignment="left",
+        **_STYLE["legend"],
+    )
+    return ax
+
+
+def _figure_legend(figure: Figure, ax: Axes) -> None:
+    """One legend for all panels, below them, in at most two rows where the names allow."""
+    handles, labels = ax.get_legend_handles_labels()
+    room = int(8 * figure.get_figwidth())  # letters, each entry with its line and gaps
+    columns = max(1, min(len(labels), room // (max(map(len, labels)) + 7)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, **_STYLE["legend"])

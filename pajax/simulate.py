@@ -264,7 +264,7 @@ def _stage_record(
         payment=payment,
         principal_utility=seen.principal_rewards - payment,
         off_target=summed(off.astype(plays.dtype)),
-        phase_one=is_estimating * length.astype(plays.dtype),
+        phase_one=jnp.where(is_estimating, length.astype(plays.dtype), 0.0),
         transfer_error=zero,
         unresolved=zero,
     )

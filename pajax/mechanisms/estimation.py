@@ -150,7 +150,7 @@ def _answer(intervals: Intervals, tests: Tests, settings: Settings) -> Intervals
         low=new_low,
         high=new_high,
         has_come_down=has_come_down | baseline | comes_down,
-        failures=failures + fails,
+        failures=failures + fails.astype(failures.dtype),
         is_high_checked=(high_checked | ((kind == CHECK_HIGH) & tested & yes)) & ~fails,
         is_low_checked=(low_checked | ((kind == CHECK_LOW) & tested & ~yes)) & ~fails,
     )

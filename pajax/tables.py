@@ -1,0 +1,187 @@
+"""The table of a study, as plain text and as Markdown, from `pajax.statistics.summary`.
+
+One row a cell (an agent under a mechanism), grouped by agent, so that the mechanisms one would
+compare stand together; one block a game. A number that does not exist is printed as a dash.
+"""
+
+import math
+import textwrap
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+WIDTH = 130  # columns of text
+DASH = "-"
+
+
+class _Column(NamedTuple):
+    """A column: two lines of heading, and its cell from the variables of one summary cell."""
+
+    top: str
+    bottom: str
+    variable: str
+    style: str  # a key of _CELLS
+
+
+_COLUMNS = (
+    _Column("welfare regret", "[{level} interval]", "welfare_regret", "amounts"),
+    _Column("regret per", "episode", "welfare_regret_per_episode", "rate"),
+    _Column("growth exponent", "[{level} interval]", "growth_exponent", "exponents"),
+    _Column("late share", "of W*", "late_share", "percent"),
+    _Column("payment", "per ep.", "payment_per_episode", "rate"),
+    _Column("transfer", "error", "transfer_error", "rate"),
+    _Column("phase-one", "share", "phase_one_share", "percent"),
+)
+
+
+def format_summary(summary: xr.Dataset) -> str:
+    """The table of a study as aligned plain text, at most about 130 columns wide.
+
+    Args:
+      summary: from `pajax.statistics.summary`.
+    """
+    blocks = [f"{_title(summary, at)}\n\n{_aligned(summary, at)}" for at in _games(summary)]
+    notes = [textwrap.fill(note, WIDTH) for note in _notes(summary)]
+    return "\n\n".join(blocks + ["\n".join(notes)])
+
+
+def to_markdown(summary: xr.Dataset) -> str:
+    """The same table in Markdown: headings, rows, and notes, for a README or a notebook."""
+    blocks = [f"**{_title(summary, at)}**\n\n{_piped(summary, at)}" for at in _games(summary)]
+    return "\n\n".join([*blocks, *_notes(summary)])
+
+
+def _games(summary: xr.Dataset) -> range:
+    return range(summary.sizes["game"])
+
+
+def _title(summary: xr.Dataset, game: int) -> str:
+    """What game a block is about, and the scale of its welfare."""
+    here = summary.isel(game=game)
+    best, free = float(here["optimal_welfare"]), float(here["laissez_faire_welfare"])
+    label, share = here["game"].item(), _percent(free / best)
+    return f"Game {label}: W* = {best:.4f} an episode, laissez-faire {free:.4f} ({share} of W*)"
+
+
+def _headings(summary: xr.Dataset) -> list[tuple[str, str]]:
+    """Two lines a column."""
+    level = _level(summary)
+    numbers = [(column.top, column.bottom.format(level=level)) for column in _COLUMNS]
+    return [("agent", ""), ("mechanism", ""), *numbers]
+
+
+def _rows(summary: xr.Dataset, game: int) -> list[list[list[str]]]:
+    """The cells of one block: agents, then mechanisms, then columns."""
+    here = summary.isel(game=game)
+    return [
+        [
+            [agent, mechanism, *_cells(here.sel(agent=agent, mechanism=mechanism))]
+            for mechanism in here["mechanism"].to_numpy()
+        ]
+        for agent in here["agent"].to_numpy()
+    ]
+
+
+def _cells(cell: xr.Dataset) -> list[str]:
+    """The numbers of one row."""
+    ends = ("", "_low", "_high")
+    triples = [[float(cell[f"{c.variable}{end}"]) for end in ends] for c in _COLUMNS]
+    return [_CELLS[c.style](*triple) for c, triple in zip(_COLUMNS, triples, strict=True)]
+
+
+def _aligned(summary: xr.Dataset, game: int) -> str:
+    """A block of text: names to the left, numbers to the right, a blank line between agents."""
+    headings, groups = _headings(summary), _rows(summary, game)
+    tops, bottoms = ([line[i] for line in headings] for i in range(2))
+    lines = [tops, bottoms, *(row for group in groups for row in group)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+    def text(cells: list[str]) -> str:
+        names = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+        numbers = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+        return "  ".join(names + numbers).rstrip()
+
+    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
+    body = "\n\n".join("\n".join(map(text, group)) for group in groups)
+    return "\n".join([text(tops), text(bottoms), rule, body, rule])
+
+
+def _piped(summary: xr.Dataset, game: int) -> str:
+    """A block of Markdown."""
+    headings = [" ".join(lines).strip() for lines in _headings(summary)]
+    marks = [":---"] * 2 + ["---:"] * len(_COLUMNS)
+    rows = [row for group in _rows(summary, game) for row in group]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [headings, marks, *escaped])
+
+
+def _notes(summary: xr.Dataset) -> list[str]:
+    """What the intervals cover, what the columns mean, and what failed."""
+    seeds, episodes = int(summary["num_seeds"]), int(summary.attrs["num_episodes"])
+    notes = [
+        f"[low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) of one "
+        f"agent and mechanism in this one game, at K = {episodes:,} episodes, each on its own; they "
+        "say nothing about other games. Regret: Student's t. Growth exponent: slope of log mean "
+        "regret on log episodes over the last decade and a half of K, bootstrap over whole runs. "
+        "Late share: over the last tenth of the episodes. Transfer error: over resolved transfers. "
+        f"{DASH}: does not exist."
+    ]
+    failures = {
+        "share_unresolved": "unresolved transfers",
+        "share_non_finite": "non-finite numbers",
+    }
+    for name, what in failures.items():
+        notes += _failures(summary[name], what)
+    return notes
+
+
+def _failures(share: xr.DataArray, what: str) -> list[str]:
+    """A note that says in which cells seeds ended badly; none if none did."""
+    where = np.argwhere(share.transpose("game", "agent", "mechanism").to_numpy() > 0)
+    if not len(where):
+        return []
+    cells = [share.isel(game=g, agent=a, mechanism=m) for g, a, m in where]
+    parts = [
+        ("" if share.sizes["game"] == 1 else f"game {cell['game'].item()} ")
+        + f"{cell['agent'].item()} / {cell['mechanism'].item()} {_percent(float(cell))}"
+        for cell in cells
+    ]
+    return [f"Seeds that ended with {what}: {', '.join(parts)}."]
+
+
+def _level(summary: xr.Dataset) -> str:
+    return f"{100 * summary.attrs['level']:g} %"
+
+
+def _number(value: float, text: str) -> str:
+    """`text`, or a dash where the value does not exist."""
+    return text if math.isfinite(value) else DASH
+
+
+def _amounts(value: float, low: float, high: float) -> str:
+    """An amount and its interval, all three to the same decimals."""
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return _interval(value, low, high, f",.{decimals}f")
+
+
+def _interval(value: float, low: float, high: float, form: str) -> str:
+    if not math.isfinite(value):
+        return DASH
+    ends = [_number(end, format(end, form)) for end in (low, high)]
+    return f"{value:{form}} [{ends[0]}, {ends[1]}]"
+
+
+def _percent(value: float, *_: float) -> str:
+    return _number(value, f"{100 * value:.1f} %")
+
+
+def _rate(value: float, *_: float) -> str:
+    return _number(value, f"{value:.3f}")
+
+
+def _exponents(value: float, low: float, high: float) -> str:
+    return _interval(value, low, high, ".2f")
+
+
+_CELLS = {"amounts": _amounts, "rate": _rate, "exponents": _exponents, "percent": _percent}

@@ -1,0 +1,132 @@
+"""Synthetic Datasets of the shape that `pajax.study` returns, without running a study.
+
+The mean welfare regret of a cell is a power law after a linear start, and each seed multiplies the
+regret of each interval by correlated log-normal noise of mean 1, so mean curves are known exactly.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+DIMS = ("game", "agent", "mechanism", "seed", "episode")
+OPTIMAL, AGENT_VALUE, LAISSEZ_FAIRE = 6.5279, 3.6873, 4.8350
+
+
+class Curve(NamedTuple):
+    """Mean regret `rate t` up to `phase_one`, then growing like t^exponent."""
+
+    rate: float  # reward units an episode
+    exponent: float
+    phase_one: float  # episodes, at K = 1e5
+    transfer_error: float  # at K; NaN where none is estimated
+    payment: float  # reward units an episode
+
+
+MECHANISMS = {
+    "none": Curve(1.77, 1.0, 1.0, np.nan, 0.0),
+    "flat": Curve(0.83, 0.99, 1.0, np.nan, 1.0),
+    "levels-2": Curve(0.95, 0.98, 1.0, np.nan, 1.6),
+    "levels-4": Curve(0.4, 0.98, 1.0, np.nan, 1.4),
+    "two-phase": Curve(1.7, 0.45, 3000.0, 0.04, 2.1),
+    "oracle": Curve(1.2, 0.4, 40.0, np.nan, 2.2),
+}
+AGENTS = {"ucbvi": 1.0, "q-learning": 1.4, "ucb-q": 1.8}  # how much longer each learns
+
+
+def checkpoints(num_episodes: int, per_decade: int = 8) -> np.ndarray:
+    """Log-spaced, with 0.9 K and K."""
+    number = max(2, round(per_decade * np.log10(num_episodes)) + 1)
+    spaced = np.rint(np.geomspace(1, num_episodes, number)).astype(np.int64)
+    return np.unique(np.append(spaced, num_episodes * 9 // 10))
+
+
+def power_law(curve: Curve, episodes: np.ndarray, slowness: float = 1.0) -> np.ndarray:
+    """The mean regret of a curve at the checkpoints."""
+    start = curve.phase_one * slowness
+    later = curve.rate * start * np.maximum(episodes / start, 1) ** curve.exponent
+    return np.where(episodes < start, curve.rate * episodes, later)
+
+
+def correlated_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], scale: float = 0.3, correlation: float = 0.9
+) -> np.ndarray:
+    """exp of a stationary AR(1) along the last axis: positive, mean 1 at every point."""
+    steps = rng.normal(size=shape)
+    steps[..., 1:] *= np.sqrt(1 - correlation**2)
+    for at in range(1, shape[-1]):
+        steps[..., at] += correlation * steps[..., at - 1]
+    return np.exp(scale * steps - scale**2 / 2)
+
+
+def make_dataset(
+    *,
+    mechanisms: dict[str, Curve] | None = None,
+    agents: dict[str, float] | None = None,
+    num_games: int = 1,
+    num_seeds: int = 20,
+    num_episodes: int = 100_000,
+    noise: float = 0.3,
+    seed: int = 0,
+) -> xr.Dataset:
+    """A Dataset as a study of these mechanisms and agents might give it."""
+    mechanisms = MECHANISMS if mechanisms is None else mechanisms
+    agents = AGENTS if agents is None else agents
+    rng, episodes = np.random.default_rng(seed), checkpoints(num_episodes)
+    cells = (num_games, len(agents), len(mechanisms))
+    shape = cells + (num_seeds, len(episodes))
+
+    mean = np.array(
+        [[power_law(c, episodes, slow) for c in mechanisms.values()] for slow in agents.values()]
+    )
+    steps = np.diff(mean, prepend=0.0)[None, :, :, None] * correlated_noise(rng, shape, noise)
+    regret = steps.cumsum(-1)
+    phase_one = np.array(
+        [[c.phase_one * slow for c in mechanisms.values()] for slow in agents.values()]
+    )
+    estimates = np.isfinite([c.transfer_error for c in mechanisms.values()])
+    length = np.where(estimates, phase_one, 0.0)[None, :, :, None] * np.ones(cells + (num_seeds,))
+    length = np.minimum(np.rint(length), num_episodes)
+    error = np.array([c.transfer_error for c in mechanisms.values()])[:, None, None]
+    error = error * np.sqrt(num_episodes / episodes) * correlated_noise(rng, shape, noise)
+    payment = np.array([c.payment for c in mechanisms.values()])[:, None, None] * episodes
+    payment = payment * correlated_noise(rng, shape, noise / 10)
+    wander = rng.normal(size=shape) * np.sqrt(episodes)
+    status = np.zeros(cells + (num_seeds,), np.int8)
+
+    curves = {
+        "welfare_regret": regret,
+        "realised_regret": regret + wander,
+        "agent_regret": regret / 2,
+        "principal_utility": 3.0 * episodes - regret / 2 - payment,
+        "payment": payment,
+        "transfer_error": error,
+        "off_target": regret,
+        "phase_one": np.minimum(episodes, length[..., None]),
+        "unresolved": np.zeros(shape),
+    }
+    games = np.ones(num_games)
+    exact = {
+        "optimal_welfare": OPTIMAL * games,
+        "agent_value": AGENT_VALUE * games,
+        "laissez_faire_welfare": LAISSEZ_FAIRE * games,
+    }
+    return xr.Dataset(
+        {name: (DIMS, values) for name, values in curves.items()}
+        | {"phase_one_length": (DIMS[:-1], length), "status": (DIMS[:-1], status)}
+        | {name: ("game", values) for name, values in exact.items()},
+        coords={
+            "game": np.arange(num_games),
+            "agent": list(agents),
+            "mechanism": list(mechanisms),
+            "seed": np.arange(num_seeds),
+            "episode": episodes,
+        },
+        attrs={
+            "num_episodes": num_episodes,
+            "horizon": 5,
+            "version": "0.0.0",
+            "spec": json.dumps({"synthetic": True, "seed": seed}),
+        },
+    )
