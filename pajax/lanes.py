@@ -75,6 +75,16 @@ def total(values: Array, num_axes: int = 1) -> Array:
     return values[0]
 
 
+def product(x: Array, y: Array) -> Array:
+    """x * y, rounded by itself, for sums of products.
+
+    A compiler may fuse one of two products into the addition that follows, without rounding it, and
+    chooses differently in vector code and in the scalar rest of a batch. The maximum, which changes
+    no number, stands in between.
+    """
+    return jnp.maximum(x * y, jnp.finfo(x.dtype).min)
+
+
 def one_hot(index: Array, size: int, axis: int) -> Array:
     """Booleans with a new axis of length `size` at `axis`, true where it equals `index`."""
     positions = jnp.arange(size, dtype=jnp.int32)

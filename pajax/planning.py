@@ -34,9 +34,9 @@ class Values(NamedTuple):
 
 def expectation(transition: Array, values: Array) -> Array:
     """sum_s' P[s, a, s'] V[s'], added from s' = 0 upward: [S, A, S', ...], [S', ...] -> [S, A, ...]."""
-    result = transition[:, :, 0] * values[0]
+    result = lanes.product(transition[:, :, 0], values[0])
     for successor in range(1, values.shape[0]):
-        result = result + transition[:, :, successor] * values[successor]
+        result = result + lanes.product(transition[:, :, successor], values[successor])
     return result
 
 
@@ -81,7 +81,7 @@ def occupancy(game: Game, policy: Array) -> Array:
         kernel = jnp.moveaxis(lanes.at_step(game.transition, h), 1, 0)  # [A, S, S', ...]
         played = lanes.at_step(policy, h)[:, None]  # [S, 1, ...]
         kernel = lanes.lookup(kernel, jnp.broadcast_to(played, kernel.shape[1:]))
-        return lanes.total(mass[:, None] * kernel), mass
+        return lanes.total(lanes.product(kernel, mass[:, None])), mass
 
     policy = _every_step(policy, game.horizon)
     return lax.scan(forward, game.initial, jnp.arange(game.horizon))[1]
@@ -116,7 +116,7 @@ def policy_welfare(game: Game, policy: Array) -> Array:
 def expected(game: Game, values: Any) -> Array:
     """rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
     values = values.values if isinstance(values, Values) else values
-    return lanes.total(game.initial * values[0])
+    return lanes.total(lanes.product(game.initial, values[0]))
 
 
 def _every_step(policy: Array, horizon: int) -> Array:

@@ -31,7 +31,7 @@ _STYLE: dict[str, Any] = {
     "dashes": ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (10, 1.5))),
     "markers": ("o", "s", "^", "D", "v", "X", "P", "<", ">"),
     "line": {"linewidth": 1.5, "markersize": 4.6, "markeredgewidth": 0.0},
-    "band": {"alpha": 0.2, "linewidth": 0.0},
+    "band": {"alpha": 0.16, "linewidth": 0.0},
     "guide": {"color": "0.6", "linewidth": 0.9},
     "reference": {"color": "0.35", "linewidth": 1.0, "zorder": 1.5},
     "note": {"color": "0.35", "fontsize": 8.5},
@@ -40,7 +40,8 @@ _STYLE: dict[str, Any] = {
     "label": {"fontsize": 10},
     "title": {"fontsize": 11},
     "headline": {"fontsize": 12},
-    "caption": {"fontsize": 9, "color": "0.35"},
+    "entry": 0.75,  # inches that an entry of a legend takes, besides its letters
+    "letter": 0.075,
     "num_markers": 7,  # a line
     "single": (6.8, 4.2),  # inches, with the legend beside the Axes
     "panel": (3.3, 2.5),  # inches, one panel of an overview
@@ -87,9 +88,7 @@ def regret(
     legend), and a band that reaches zero is cut at the lower edge.
     """
     cell = _cell(ds, agent, game)
-    ax = _new_axes() if ax is None else ax
-    _regret_panel(ax, cell, level)
-    return _with_legend(ax, cell, level)
+    return _with_legend(_regret_panel(ax, cell, level), cell, level)
 
 
 def welfare(
@@ -100,16 +99,14 @@ def welfare(
     ax: Axes | None = None,
     level: float = 0.95,
 ) -> Axes:
-    """Share of the optimal welfare W* earned, in per cent, against episodes (log), a line a mechanism.
+    """Share of W* earned, in per cent, against episodes (log), one line a mechanism.
 
     A point is the mean share over the episodes since the checkpoint before it. Reference lines: all
-    of W* and the share of laissez-faire (a perfect agent and no transfers). Arguments and bands as
-    in `regret`.
+    of the optimal welfare W*, and laissez-faire (an agent that plays its best without transfers).
+    Arguments and bands as in `regret`.
     """
     cell = _cell(ds, agent, game)
-    ax = _new_axes() if ax is None else ax
-    _welfare_panel(ax, cell, level)
-    return _with_legend(ax, cell, level)
+    return _with_legend(_welfare_panel(ax, cell, level), cell, level)
 
 
 def overview(
@@ -122,6 +119,8 @@ def overview(
       game: its label.
       level: coverage of the bands, as in `regret`.
       title: what to call the game; by default "Game 0" or as it is labelled.
+
+    A mechanism without positive regret is seen below only, at 100 % or more.
 
     Returns a Figure that pyplot does not know: save it with `savefig`, or let a notebook show it.
     """
@@ -136,17 +135,16 @@ def overview(
         ax.set_title(agent, **_STYLE["title"])
     for ax in axes.flat:
         ax.label_outer()
-    _figure_legend(figure, axes[1, 0])
+    _figure_legend(figure, axes[1, 0], f"Lines and bands: {_caption(ds, level)}")
     seeds, episodes = ds.sizes["seed"], int(ds["episode"][-1])
     name = f"Game {game}" if title is None else title
     figure.suptitle(f"{name}: {seeds:,} seeds, {episodes:,} episodes", **_STYLE["headline"])
-    figure.supxlabel(f"Lines and bands: {_caption(ds, level)}.", **_STYLE["caption"])
     return figure
 
 
 def _shared_row(
     row: np.ndarray,
-    panel: Callable[[Axes, xr.Dataset, float], None],
+    panel: Callable[[Axes | None, xr.Dataset, float], Axes],
     cells: list[xr.Dataset],
     level: float,
 ) -> None:
@@ -161,12 +159,10 @@ def _shared_row(
 # Panels: one agent in one game on an Axes, without a legend
 
 
-def _regret_panel(ax: Axes, cell: xr.Dataset, level: float) -> None:
+def _regret_panel(ax: Axes | None, cell: xr.Dataset, level: float) -> Axes:
     """What `regret` draws."""
     curves = _curves(cell["welfare_regret"], level)
-    previous = _prepare(ax)
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    ax, previous = _prepare(ax, "log")
     limits = _regret_limits(curves)
     floor = limits[0] / 1000  # below the edge, also of Axes that share it
     _draw(ax, cell, {name: _positive(curve, floor) for name, curve in curves.items()})
@@ -174,13 +170,13 @@ def _regret_panel(ax: Axes, cell: xr.Dataset, level: float) -> None:
     if previous is None:
         _guides(ax, cell["episode"].to_numpy(), limits[1])
     _label(ax, "welfare regret (reward units)")
+    return ax
 
 
-def _welfare_panel(ax: Axes, cell: xr.Dataset, level: float) -> None:
+def _welfare_panel(ax: Axes | None, cell: xr.Dataset, level: float) -> Axes:
     """What `welfare` draws."""
     curves = _curves(100 * statistics.welfare_share(cell), level)
-    previous = _prepare(ax)
-    ax.set_xscale("log")
+    ax, previous = _prepare(ax, "linear")
     _draw(ax, cell, curves)
     free = 100 * float(cell["laissez_faire_welfare"] / cell["optimal_welfare"])
     ax.set_ylim(_union(_share_limits(curves, free), previous))
@@ -191,6 +187,7 @@ def _welfare_panel(ax: Axes, cell: xr.Dataset, level: float) -> None:
         ax.annotate("W*", (0.01, 100.0), (0, 3), **at, **_STYLE["note"])
     ax.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     _label(ax, "share of optimal welfare")
+    return ax
 
 
 # Data
@@ -262,13 +259,16 @@ def _new_axes() -> Axes:
     return pyplot.subplots(figsize=_STYLE["single"], layout="constrained")[1]
 
 
-def _prepare(ax: Axes) -> tuple[float, float] | None:
-    """Grid and spines; the limits of what was drawn before, None if nothing was."""
+def _prepare(ax: Axes | None, yscale: str) -> tuple[Axes, tuple[float, float] | None]:
+    """An Axes with our scales, and the limits of what was drawn before, None if nothing was."""
+    ax = _new_axes() if ax is None else ax
+    ax.set_xscale("log")
+    ax.set_yscale(yscale)
     previous = ax.get_ylim() if ax.has_data() else None
     ax.grid(True, which="major", **_STYLE["grid"])
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    return previous
+    return ax, previous
 
 
 def _draw(ax: Axes, cell: xr.Dataset, curves: dict[str, _Curve]) -> None:
@@ -301,7 +301,7 @@ def _guides(ax: Axes, episodes: np.ndarray, top: float) -> None:
     """
     span = float(episodes[-1] / episodes[0])
     start, stop = episodes[0] * span**0.04, episodes[0] * span**0.34
-    foot = top / 1.5 * start / stop
+    foot = top / 2.5 * start / stop
     for slope, text in ((1.0, "slope 1"), (0.5, "slope 1/2")):
         end = foot * (stop / start) ** slope
         ax.plot([start, stop], [foot, end], **_STYLE["guide"])
@@ -324,7 +324,7 @@ def _caption(ds: xr.Dataset, level: float) -> str:
 def _with_legend(ax: Axes, cell: xr.Dataset, level: float) -> Axes:
     """Mechanisms in their order, beside the data, and what the bands are."""
     ax.legend(
-        title=textwrap.fill(_caption(cell, level), 26),
+        title=textwrap.fill(_caption(cell, level), 28),
         loc="upper left",
         bbox_to_anchor=(1.01, 1.0),
         borderaxespad=0.0,
@@ -334,9 +334,17 @@ def _with_legend(ax: Axes, cell: xr.Dataset, level: float) -> Axes:
     return ax
 
 
-def _figure_legend(figure: Figure, ax: Axes) -> None:
-    """One legend for all panels, below them, in at most two rows where the names allow."""
+def _figure_legend(figure: Figure, ax: Axes, title: str) -> None:
+    """One legend for all panels, below them, in as few rows as the names allow."""
     handles, labels = ax.get_legend_handles_labels()
-    room = int(8 * figure.get_figwidth())  # letters, each entry with its line and gaps
-    columns = max(1, min(len(labels), room // (max(map(len, labels)) + 7)))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, **_STYLE["legend"])
+    inches = [_STYLE["entry"] + _STYLE["letter"] * len(label) for label in labels]
+    room = figure.get_figwidth()
+    columns = len(labels) if sum(inches) < room else max(1, int(room / max(inches)))
+    figure.legend(
+        handles,
+        labels,
+        title=title,
+        loc="outside lower center",
+        ncols=columns,
+        **_STYLE["legend"],
+    )

@@ -254,7 +254,7 @@ def _stage_record(
         gap = gap + lanes.lookup(own, contract.own_action[:, :, None])
     agent_gap = planning.agent_values(game, contract.transfer).gaps
     off = ~lanes.one_hot(contract.target, game.num_actions, 2) & (contract.target >= 0)[:, :, None]
-    summed = lambda table: lanes.total(plays * table, 3)  # noqa: E731
+    summed = lambda table: lanes.total(lanes.product(plays, table), 3)  # noqa: E731
     payment = summed(contract.transfer)
     zero = jnp.zeros(game.lanes)
     return Record(

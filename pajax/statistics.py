@@ -11,7 +11,7 @@ All functions are pure; a number that does not exist is NaN, not an exception. A
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -19,17 +19,15 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from pajax import _checks
-
-NON_FINITE = 1  # bits of the variable `status`
-UNRESOLVED = 2
+from pajax.results import NON_FINITE, UNRESOLVED
 
 
 class Estimate(NamedTuple):
-    """A number and the two ends of its interval; arrays if there are many, NaN where unknown."""
+    """A number and the two ends of its interval: float64, or arrays if many; NaN where unknown."""
 
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    value: Any
+    low: Any
+    high: Any
 
 
 def mean_interval(
@@ -54,7 +52,9 @@ def mean_interval(
     counted = np.broadcast_to(np.asarray(where, bool), samples.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
         # Deviations from one of the replicates: exactly 0 where all are equal.
-        origin = np.fmax.reduce(np.where(counted, samples, np.nan), axis, keepdims=True)
+        origin = np.fmax.reduce(
+            np.where(counted, samples, np.nan), axis, keepdims=True, initial=np.nan
+        )
         shifted = samples - origin
         number = np.sum(counted, axis)
         shift = np.sum(shifted, axis, where=counted) / number
@@ -83,9 +83,10 @@ def growth_exponent(
 
     The interval is the percentile bootstrap over whole runs: seeds are drawn again with
     replacement, all checkpoints of a run together, so the correlation along a curve is respected.
-    It covers the slope that infinitely many seeds would give over the same window, approximately:
-    somewhat less than `level` when there are few seeds (say under 20). That the mean curve is no
-    exact power law is outside it, and so is what the slope will be beyond K.
+    Its percentiles are widened for the number of seeds as Student's t widens the normal (Hesterberg
+    2015, "What teachers should know about the bootstrap"). It covers the slope that infinitely many
+    seeds would give over the same window, nearly at `level`; less with few seeds of skewed regret.
+    It is not about how well a power law fits the mean curve, nor about the slope beyond K.
 
     Args:
       regret: [seed, episode], cumulative, in reward units.
@@ -114,7 +115,8 @@ def growth_exponent(
         return Estimate(value, unknown, unknown)
     weights = _resampling_weights(len(regret), num_resamples, int(seed))
     slopes = _slope(weights @ regret, log_episodes)
-    low, high = np.quantile(slopes, [(1 - level) / 2, (1 + level) / 2])
+    outside = _expanded_tail(len(regret), level)
+    low, high = np.quantile(slopes, [outside, 1 - outside])
     return Estimate(value, low, high)
 
 
@@ -223,11 +225,17 @@ def _checkpoints(ds: xr.Dataset) -> np.ndarray:
 
 
 def _slope(curves: np.ndarray, log_episodes: np.ndarray) -> np.ndarray:
-    """Least-squares slope of log curves [..., episode]; not finite where a curve is not positive."""
+    """Least-squares slope of log curves [..., episode]; NaN where one is not positive."""
     centred = log_episodes - log_episodes.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(np.where(curves > 0, curves, np.nan))
     return logs @ centred / (centred @ centred)
+
+
+def _expanded_tail(number: int, level: float) -> float:
+    """Percentile at which a bootstrap of a mean of this many has the width of Student's t."""
+    quantile = scipy.stats.t.ppf((1 - level) / 2, number - 1)
+    return float(scipy.stats.norm.cdf(quantile * np.sqrt(number / (number - 1))))
 
 
 @functools.lru_cache(maxsize=2)  # the cells of a study share one matrix

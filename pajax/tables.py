@@ -43,7 +43,7 @@ def format_summary(summary: xr.Dataset) -> str:
     """
     blocks = [f"{_title(summary, at)}\n\n{_aligned(summary, at)}" for at in _games(summary)]
     notes = [textwrap.fill(note, WIDTH) for note in _notes(summary)]
-    return "\n\n".join(blocks + ["\n".join(notes)])
+    return "\n\n".join([*blocks, "\n".join(notes)])
 
 
 def to_markdown(summary: xr.Dataset) -> str:
@@ -121,11 +121,11 @@ def _notes(summary: xr.Dataset) -> list[str]:
     seeds, episodes = int(summary["num_seeds"]), int(summary.attrs["num_episodes"])
     notes = [
         f"[low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) of one "
-        f"agent and mechanism in this one game, at K = {episodes:,} episodes, each on its own; they "
-        "say nothing about other games. Regret: Student's t. Growth exponent: slope of log mean "
-        "regret on log episodes over the last decade and a half of K, bootstrap over whole runs. "
-        "Late share: over the last tenth of the episodes. Transfer error: over resolved transfers. "
-        f"{DASH}: does not exist."
+        f"agent and mechanism in this one game, at K = {episodes:,} episodes, each on its own; "
+        "they say nothing about other games. Regret: Student's t. Growth exponent: slope of log "
+        "mean regret on log episodes over the last decade and a half of K, bootstrap over whole "
+        "runs. Late share: over the last tenth of the episodes. Transfer error: over resolved "
+        f"transfers. {DASH}: does not exist."
     ]
     failures = {
         "share_unresolved": "unresolved transfers",

@@ -37,9 +37,9 @@ AGENTS = {"ucbvi": 1.0, "q-learning": 1.4, "ucb-q": 1.8}  # how much longer each
 
 def checkpoints(num_episodes: int, per_decade: int = 8) -> np.ndarray:
     """Log-spaced, with 0.9 K and K."""
-    number = max(2, round(per_decade * np.log10(num_episodes)) + 1)
+    number = round(per_decade * np.log10(num_episodes)) + 2
     spaced = np.rint(np.geomspace(1, num_episodes, number)).astype(np.int64)
-    return np.unique(np.append(spaced, num_episodes * 9 // 10))
+    return np.unique(np.append(spaced, -(-num_episodes * 9 // 10)))
 
 
 def power_law(curve: Curve, episodes: np.ndarray, slowness: float = 1.0) -> np.ndarray:
@@ -52,7 +52,7 @@ def power_law(curve: Curve, episodes: np.ndarray, slowness: float = 1.0) -> np.n
 def correlated_noise(
     rng: np.random.Generator, shape: tuple[int, ...], scale: float = 0.3, correlation: float = 0.9
 ) -> np.ndarray:
-    """exp of a stationary AR(1) along the last axis: positive, mean 1 at every point."""
+    """The exp of a stationary AR(1) along the last axis: positive, mean 1 at every point."""
     steps = rng.normal(size=shape)
     steps[..., 1:] *= np.sqrt(1 - correlation**2)
     for at in range(1, shape[-1]):
@@ -74,8 +74,7 @@ def make_dataset(
     mechanisms = MECHANISMS if mechanisms is None else mechanisms
     agents = AGENTS if agents is None else agents
     rng, episodes = np.random.default_rng(seed), checkpoints(num_episodes)
-    cells = (num_games, len(agents), len(mechanisms))
-    shape = cells + (num_seeds, len(episodes))
+    shape = (num_games, len(agents), len(mechanisms), num_seeds, len(episodes))
 
     mean = np.array(
         [[power_law(c, episodes, slow) for c in mechanisms.values()] for slow in agents.values()]
@@ -86,14 +85,14 @@ def make_dataset(
         [[c.phase_one * slow for c in mechanisms.values()] for slow in agents.values()]
     )
     estimates = np.isfinite([c.transfer_error for c in mechanisms.values()])
-    length = np.where(estimates, phase_one, 0.0)[None, :, :, None] * np.ones(cells + (num_seeds,))
+    length = np.where(estimates, phase_one, 0.0)[None, :, :, None] * np.ones(shape[:-1])
     length = np.minimum(np.rint(length), num_episodes)
     error = np.array([c.transfer_error for c in mechanisms.values()])[:, None, None]
     error = error * np.sqrt(num_episodes / episodes) * correlated_noise(rng, shape, noise)
     payment = np.array([c.payment for c in mechanisms.values()])[:, None, None] * episodes
     payment = payment * correlated_noise(rng, shape, noise / 10)
     wander = rng.normal(size=shape) * np.sqrt(episodes)
-    status = np.zeros(cells + (num_seeds,), np.int8)
+    status = np.zeros(shape[:-1], np.int8)
 
     curves = {
         "welfare_regret": regret,
