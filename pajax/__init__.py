@@ -1,14 +1,14 @@
 """pajax: learning in principal-agent Markov decision processes, simulated in batch with JAX.
 
-    import jax, pajax as px
-    px.configure()
-    dataset = px.study(
-        jax.random.key(0), px.games.pollution(),
-        agents={"UCBVI": px.agents.UCBVI()},
-        mechanisms={"none": px.mechanisms.NoTransfer(), "two-phase": px.mechanisms.TwoPhase()},
-        num_episodes=10_000, num_seeds=16)
-    px.plotting.regret(dataset)
-"""  # noqa: D214
+import jax, pajax as px
+px.configure()
+dataset = px.study(
+    jax.random.key(0), px.games.pollution(),
+    agents={"UCBVI": px.agents.UCBVI()},
+    mechanisms={"none": px.mechanisms.NoTransfer(), "two-phase": px.mechanisms.TwoPhase()},
+    num_episodes=10_000, num_seeds=16)
+px.plotting.regret(dataset)
+"""
 
 __version__ = "0.1.0"
 

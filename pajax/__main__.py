@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="pajax", description=px.__doc__.splitlines()[0])
+    parser = _Parser(prog="pajax", description="Learning in principal-agent games.")
     parser.add_argument("--version", action="version", version=f"pajax {px.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     study = commands.add_parser("study", help="simulate agents under mechanisms in a game")
@@ -66,7 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--seeds", default="64", help="runs of each cell (default 64)")
     study.add_argument("--episodes", default="100000", help="episodes of a run (default 100000)")
     study.add_argument("--agents", nargs="+", default=DEFAULT_AGENTS, help=_names(AGENTS))
-    study.add_argument("--mechanisms", nargs="+", default=DEFAULT_MECHANISMS, help=_names(MECHANISMS))
+    study.add_argument(
+        "--mechanisms", nargs="+", default=DEFAULT_MECHANISMS, help=_names(MECHANISMS)
+    )
     study.add_argument("--out", default=None, help="folder of the results (default runs/GAME)")
     study.add_argument("--seed", default="0", help="seed of the study (default 0)")
     return parser
@@ -93,7 +95,9 @@ def run_study(options: argparse.Namespace) -> int:
             num_seeds=seeds,
         )
     except px.StudyInterrupted as stop:
-        print(f"\nInterrupted: {stop.finished} of {stop.total} cells are finished.", file=sys.stderr)
+        print(
+            f"\nInterrupted: {stop.finished} of {stop.total} cells are finished.", file=sys.stderr
+        )
         if stop.dataset is None:
             print(f"Nothing was written to {folder}.", file=sys.stderr)
         else:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 
-def require(condition: bool, argument: str, value: Any, rule: str) -> None:
+def require(condition: Any, argument: str, value: Any, rule: str) -> None:
     """Raise `ValueError("argument: got value, must rule")` unless the condition holds."""
     if not condition:
         raise ValueError(f"{argument}: got {value}, must {rule}")

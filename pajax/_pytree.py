@@ -10,7 +10,7 @@ validate (see `pajax.game.make_game`).
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
@@ -51,16 +51,9 @@ def _wrap_callables(self: Any) -> None:
     for field in dataclasses.fields(self):
         value = getattr(self, field.name)
         is_plain_function = callable(value) and not dataclasses.is_dataclass(value)
-        if is_plain_function and not isinstance(value, jax.tree_util.Partial | jax.Array):
-            if not field.metadata.get("static"):
-                object.__setattr__(self, field.name, jax.tree_util.Partial(value))
-
-
-def leaves_with_rank(component: Any) -> Iterator[tuple[Any, int]]:
-    """Array leaves of a component, each with the number of its declared (non-lane) axes."""
-    ranked: list[tuple[Any, int]] = []
-    map_with_rank(lambda leaf, rank: ranked.append((leaf, rank)), component)
-    return iter(ranked)
+        is_wrapped = isinstance(value, jax.tree_util.Partial) or field.metadata.get("static")
+        if is_plain_function and not is_wrapped:
+            object.__setattr__(self, field.name, jax.tree_util.Partial(value))
 
 
 def map_with_rank(function: Callable[[Any, int], Any], component: Any) -> Any:

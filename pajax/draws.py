@@ -64,12 +64,12 @@ def episode_words(
 ) -> Words:
     """All words of an episode (see the layout in the module docstring)."""
     extra = horizon * max(0, num_agent_words // 2)
-    shape = (2 * horizon + 1 + extra,) + key[0].shape
+    shape = (2 * horizon + 1 + extra, *key[0].shape)
     block = lax.broadcasted_iota(jnp.uint32, shape, 0)
     first, second = threefry2x32(key, (jnp.broadcast_to(episode, shape), block))
     rewards, dynamics = slice(0, 2 * horizon, 2), slice(1, 2 * horizon, 2)
     more = jnp.stack([first[2 * horizon + 1 :], second[2 * horizon + 1 :]], axis=1)
-    more = more.reshape((horizon, -1) + key[0].shape)
+    more = more.reshape((horizon, -1, *key[0].shape))
     agent = jnp.concatenate([second[dynamics][:, None], more], axis=1)
     return Words(
         agent_reward=first[rewards],
@@ -89,7 +89,7 @@ def reward(word: Array, mean: Array, noise: str, scale: Array) -> Array:
     """A reward in [0, 1] with the given mean.
 
     "bernoulli": 1 with probability `mean`. "deterministic": `mean`. "gaussian": mean + noise with
-    standard deviation `scale`, clipped to +-min(mean, 1 - mean), which keeps the mean and the range.
+    standard deviation `scale`, clipped to +-min(mean, 1 - mean), which keeps mean and range.
     """
     if noise == "deterministic":
         return mean
@@ -147,8 +147,8 @@ class Sampler(NamedTuple):
         """From probabilities [T, N, S, ...]."""
         steps, rows, size = probabilities.shape[:3]
         rest = probabilities.shape[3:]
-        packed = alias_table(probabilities.reshape((steps * rows, size) + rest))
-        return Sampler(packed.reshape((steps, rows * size) + rest))
+        packed = alias_table(probabilities.reshape((steps * rows, size, *rest)))
+        return Sampler(packed.reshape((steps, rows * size, *rest)))
 
     def draw(self, word: Array, h: Array | int, index: Array, size: int) -> Array:
         """An outcome in 0..size-1 of distribution `index` at step h."""

@@ -159,9 +159,9 @@ def prepare(game: Game) -> Tables:
     u, v, p = game.agent_reward, game.principal_reward, game.transition
     states, lanes_shape = game.num_states, game.lanes
     return Tables(
-        agent_reward=u.reshape((u.shape[0], -1) + lanes_shape),
-        principal_reward=v.reshape((v.shape[0], -1) + lanes_shape),
-        next_state=draws.Sampler.of(p.reshape((p.shape[0], -1, states) + lanes_shape)),
+        agent_reward=u.reshape((u.shape[0], -1, *lanes_shape)),
+        principal_reward=v.reshape((v.shape[0], -1, *lanes_shape)),
+        next_state=draws.Sampler.of(p.reshape((p.shape[0], -1, states, *lanes_shape))),
         initial_state=draws.Sampler.of(game.initial[None, None]),
     )
 
@@ -178,9 +178,13 @@ def step(
     """One step: rewards and next state of playing a (and b) at (h, s).
 
     Args:
+      game: the game.
+      tables: the same, prepared for drawing.
       words: random words for the agent's reward, the principal's reward and the next state.
       h: step, the same in all lanes.
-      s, a, b: int32 [...]; state, the agent's action, the principal's own action.
+      s: state, int32 [...].
+      a: the agent's action, int32 [...].
+      b: the principal's own action, int32 [...].
     """
     cell = s * game.num_actions + a
     u = lanes.lookup(lanes.at_step(tables.agent_reward, h), cell)

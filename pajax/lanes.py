@@ -65,7 +65,7 @@ def maximum(values: Array) -> Array:
 
 def total(values: Array, num_axes: int = 1) -> Array:
     """Sum over the first `num_axes` axes, in an order that depends on their sizes alone."""
-    values = values.reshape((-1,) + values.shape[num_axes:])
+    values = values.reshape((-1, *values.shape[num_axes:]))
     while values.shape[0] > 1:
         half = values.shape[0] // 2
         rest = values[2 * half :]
@@ -76,7 +76,7 @@ def total(values: Array, num_axes: int = 1) -> Array:
 
 
 def product(x: Array, y: Array) -> Array:
-    """x * y, rounded by itself, for sums of products.
+    """X * y, rounded by itself, for sums of products.
 
     A compiler may fuse one of two products into the addition that follows, without rounding it, and
     chooses differently in vector code and in the scalar rest of a batch. The maximum, which changes
@@ -105,8 +105,8 @@ def _update_cells(table: Array, cell: Array, value: Array, combine: Any) -> Arra
     if table.shape[1] <= ONE_HOT_LIMIT:
         return jnp.where(one_hot(cell, table.shape[1], 1), combine(table, value[:, None]), table)
     lanes, zero = cell.shape[1:], jnp.int32(0)
-    flat = table.reshape(table.shape[:2] + (-1,))
-    cell, value = (x.reshape(x.shape[:1] + (-1,)) for x in (cell, value))
+    flat = table.reshape((*table.shape[:2], -1))
+    cell, value = (x.reshape((*x.shape[:1], -1)) for x in (cell, value))
 
     def update_cell(h: Array, lane: Array, flat: Array) -> Array:
         at = (h, lax.dynamic_slice(cell, (h, lane), (1, 1))[0, 0], lane)

@@ -1,7 +1,7 @@
 """A model of the game estimated from counts, and optimistic planning in it.
 
-The estimates are the means of what was seen at each (h, s, a); a plan adds the bonus of UCBVI (Azar,
-Osband and Munos, 2017, Hoeffding form),
+The estimates are the means of what was seen at each (h, s, a); a plan adds the bonus of UCBVI
+(Azar, Osband and Munos, 2017, Hoeffding form),
 
     Q[h] = min(bound[h], mean reward + scale (H - h) sqrt(log K / N) + sum_s' mean P V[h+1]),
 
@@ -42,12 +42,12 @@ def observe(model: Model, episode: Episode, rewards: Array) -> Model:
     lanes_shape = model.rewards.shape[3:]
     cell = episode.states * actions + episode.actions
     transitions = lanes.add(
-        model.transitions.reshape((horizon, states * actions * states) + lanes_shape),
+        model.transitions.reshape((horizon, states * actions * states, *lanes_shape)),
         cell * states + episode.next_states,
         jnp.ones_like(rewards),
     )
     sums = lanes.add(
-        model.rewards.reshape((horizon, states * actions) + lanes_shape), cell, rewards
+        model.rewards.reshape((horizon, states * actions, *lanes_shape)), cell, rewards
     )
     return Model(transitions.reshape(model.transitions.shape), sums.reshape(model.rewards.shape))
 
@@ -59,13 +59,11 @@ def pooled(model: Model) -> Model:
 
 
 def confidence(num_episodes: int) -> Array:
-    """log K, the logarithm in the bonus (K counted as at least 2)."""
+    """Log K, the logarithm in the bonus (K counted as at least 2)."""
     return jnp.log(jnp.asarray(max(num_episodes, 2), float))
 
 
-def optimistic_plan(
-    model: Model, mean_rewards: Array, bonus: Array, bound: Array
-) -> Values:
+def optimistic_plan(model: Model, mean_rewards: Array, bonus: Array, bound: Array) -> Values:
     """Optimistic values of `mean_rewards` in the estimated model.
 
     Args:
@@ -97,5 +95,5 @@ def mean_rewards(model: Model) -> Array:
 
 
 def hoeffding_bonus(visits: Array, scale: Array, confidence: Array) -> Array:
-    """scale sqrt(log K / N), [H, S, A, ...], with N counted as at least 1."""
+    """Scale sqrt(log K / N), [H, S, A, ...], with N counted as at least 1."""
     return scale * jnp.sqrt(confidence / jnp.maximum(visits, 1.0))

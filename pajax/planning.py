@@ -33,7 +33,7 @@ class Values(NamedTuple):
 
 
 def expectation(transition: Array, values: Array) -> Array:
-    """sum_s' P[s, a, s'] V[s'], added from s' = 0 upward: [S, A, S', ...], [S', ...] -> [S, A, ...]."""
+    """sum_s' P[s, a, s'] V[s'], from s' = 0 upward: [S, A, S', ...], [S', ...] -> [S, A, ...]."""
     result = lanes.product(transition[:, :, 0], values[0])
     for successor in range(1, values.shape[0]):
         result = result + lanes.product(transition[:, :, successor], values[successor])
@@ -62,13 +62,11 @@ def policy_values(game: Game, policy: Array, reward: Array) -> Array:
     """Values [H + 1, S, ...] of a policy, int [H, S, ...], for `reward` [T, S, A, ...]."""
 
     def back(values: Array, h: Array) -> tuple[Array, Array]:
-        q_values = lanes.at_step(reward, h) + expectation(
-            lanes.at_step(game.transition, h), values
-        )
+        q_values = lanes.at_step(reward, h) + expectation(lanes.at_step(game.transition, h), values)
         values = lanes.lookup(jnp.moveaxis(q_values, 1, 0), lanes.at_step(policy, h))
         return values, values
 
-    last = jnp.zeros((game.num_states,) + game.lanes, reward.dtype)
+    last = jnp.zeros((game.num_states, *game.lanes), reward.dtype)
     policy = _every_step(policy, game.horizon)
     _, values = lax.scan(back, last, jnp.arange(game.horizon), reverse=True)
     return jnp.concatenate([values, last[None]])
@@ -99,7 +97,7 @@ def best_response(game: Game, transfer: Array | None = None) -> Array:
 
 
 def welfare_reward(game: Game) -> Array:
-    """u + max_b v, [T, S, A, ...]."""
+    """U + max_b v, [T, S, A, ...]."""
     return game.agent_reward + game.principal_reward.max(3)
 
 
@@ -114,11 +112,11 @@ def policy_welfare(game: Game, policy: Array) -> Array:
 
 
 def expected(game: Game, values: Any) -> Array:
-    """rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
+    """Rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
     values = values.values if isinstance(values, Values) else values
     return lanes.total(lanes.product(game.initial, values[0]))
 
 
 def _every_step(policy: Array, horizon: int) -> Array:
     """A policy [H, S, ...]; a stationary one, [1, S, ...], is repeated."""
-    return jnp.broadcast_to(policy, (horizon,) + policy.shape[1:])
+    return jnp.broadcast_to(policy, (horizon, *policy.shape[1:]))

@@ -36,7 +36,7 @@ class Spec(NamedTuple):
 
     def per_state(self, value: int) -> Array:
         """`value` as int32 in the shape [H, S, ...]."""
-        return jnp.full((self.horizon, self.num_states) + self.lanes, value, jnp.int32)
+        return jnp.full((self.horizon, self.num_states, *self.lanes), value, jnp.int32)
 
     def steps_left(self) -> Array:
         """H - h in the shape [H, 1, 1, 1...], to broadcast over [H, S, A, ...]."""

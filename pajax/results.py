@@ -15,8 +15,9 @@ are cumulative from the first episode to the checkpoint, in float64, unless said
     phase_one_length   at the end, without the episode dimension
     status             at the end: 0, or the sum of 1 (numbers not finite), 2 (unresolved transfers)
 
-and for each game: optimal_welfare W*, agent_value rho . V0 and laissez_faire_welfare, the welfare of
-the agent's optimum without transfers. Rewards are in reward units, an episode at most 2 H of welfare.
+and for each game: optimal_welfare W*, agent_value rho . V0 and laissez_faire_welfare, the welfare
+of the agent's optimum without transfers. All are in reward units; an episode has at most 2 H of
+welfare.
 """
 
 import json
@@ -36,7 +37,14 @@ from pajax.simulate import Record
 NON_FINITE, UNRESOLVED = 1, 2
 DIMENSIONS = ("game", "agent", "mechanism", "seed", "episode")
 _AT_CHECKPOINT = ("transfer_error", "unresolved")
-_SUMMED = ("welfare_regret", "agent_regret", "payment", "principal_utility", "off_target", "phase_one")
+_SUMMED = (
+    "welfare_regret",
+    "agent_regret",
+    "payment",
+    "principal_utility",
+    "off_target",
+    "phase_one",
+)
 _FORMAT = 1
 
 
@@ -52,9 +60,7 @@ def cumulate(record: Record, ends: np.ndarray, checkpoints: np.ndarray) -> dict[
     fields = {name: np.asarray(value, np.float64) for name, value in record._asdict().items()}
     at_end = {name: fields.pop(name) for name in _AT_CHECKPOINT}
     sums = {name: value.cumsum(0) for name, value in fields.items()}
-    return {
-        name: np.moveaxis(value[chosen], 0, -1) for name, value in {**sums, **at_end}.items()
-    }
+    return {name: np.moveaxis(value[chosen], 0, -1) for name, value in {**sums, **at_end}.items()}
 
 
 def make_dataset(
@@ -90,7 +96,7 @@ def make_dataset(
             values[name][at] = variables[name]
     welfare = values.pop("realised_welfare")
     values["realised_regret"] = checkpoints * optimal[:, None, None, None, None] - welfare
-    variables = {name: (DIMENSIONS, value) for name, value in values.items()}
+    variables: dict[str, Any] = {name: (DIMENSIONS, value) for name, value in values.items()}
     variables["phase_one_length"] = (DIMENSIONS[:-1], values["phase_one"][..., -1])
     variables["status"] = (DIMENSIONS[:-1], _status(values))
     per_game = {"optimal_welfare": optimal, "agent_value": own, "laissez_faire_welfare": left_alone}

@@ -96,7 +96,9 @@ def make_schedule(num_episodes: int, record: Any) -> Schedule:
     """
     num_episodes = _checks.whole("num_episodes", num_episodes)
     record = np.asarray(record, np.int64)
-    increasing = record.ndim == 1 and record.size > 0 and bool((np.diff(record, prepend=0) > 0).all())
+    increasing = (
+        record.ndim == 1 and record.size > 0 and bool((np.diff(record, prepend=0) > 0).all())
+    )
     _checks.require(increasing, "record", record, "be increasing episode counts of at least 1")
     last = int(record[-1])
     _checks.require(last == num_episodes, "record", last, f"end with num_episodes = {num_episodes}")
@@ -207,7 +209,7 @@ def _episode_player(key: Array, game: Game, agent: Any) -> Any:
     def play(contract: Contract, carry: tuple[Array, Any, _StageSums]) -> tuple:
         episode, agent_state, seen = carry
         words = draws.episode_words(words_of, episode, horizon, agent.num_words)
-        transfer = contract.transfer.reshape((horizon, -1) + lanes_shape)
+        transfer = contract.transfer.reshape((horizon, -1, *lanes_shape))
 
         def play_step(state: tuple, inputs: tuple[Array, draws.Words]) -> tuple:
             s, u_sum, v_sum = state
@@ -271,10 +273,8 @@ def _stage_record(
 
 
 def _transfer_error(oracle: Oracle, report: Report) -> tuple[Array, Array]:
-    """Mean |estimate - tau*| over resolved transfers (NaN if there are none), and the unresolved."""
+    """Mean |estimate - tau*| where resolved (NaN if nowhere), and the number unresolved."""
     is_resolved = report.is_resolved.astype(report.transfer.dtype)
-    error = jnp.where(
-        report.is_resolved, jnp.abs(report.transfer - oracle.minimal_transfers), 0.0
-    )
+    error = jnp.where(report.is_resolved, jnp.abs(report.transfer - oracle.minimal_transfers), 0.0)
     resolved = lanes.total(is_resolved, 3)
     return lanes.total(error, 3) / resolved, lanes.total(1.0 - is_resolved, 3)

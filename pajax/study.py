@@ -2,8 +2,8 @@
 
 A *cell* is one agent under one mechanism; its pairs are games x seeds. Pair (g, i) has the key
 `fold_in(fold_in(key, g), i)` in every cell, so cells share their random numbers, and more seeds
-extend a study. Pairs are lanes; lanes go in chunks (small enough for the cache on a CPU, all at once
-elsewhere), chunks go over devices. None of this changes a number.
+extend a study. Pairs are lanes; lanes go in chunks (small enough for the cache on a CPU, all at
+once elsewhere), chunks go over devices. None of this changes a number.
 
 Time is cut into blocks of whole record intervals, the same shape each, so that one compilation
 serves them all; between blocks the host accumulates, reports progress and can be interrupted.
@@ -235,9 +235,7 @@ def _blocks(schedule: Schedule, ends: np.ndarray) -> Iterator[tuple[Schedule, in
     first, done = 0, 0
     while first < len(ends):
         last = first + 1
-        while (
-            last < len(ends) and last - first < BLOCK_INTERVALS and ends[last] - done <= longest
-        ):
+        while last < len(ends) and last - first < BLOCK_INTERVALS and ends[last] - done <= longest:
             last += 1
         bounds = schedule.bounds[first : last + 1]
         bounds = np.pad(bounds, (0, BLOCK_INTERVALS + 1 - len(bounds)), mode="edge")

@@ -2,8 +2,8 @@
 
 `trajectories` shows every step of a run. `check_agent`, `check_mechanism` and `check_game` play a
 part against the engine and raise an `AssertionError` that says which rule of `pajax.protocols` it
-breaks: shapes and types kept, actions in range, transfers finite and not negative, a lane unaffected
-by its neighbours, and the same numbers alone as among other lanes.
+breaks: shapes and types kept, actions in range, transfers finite and not negative, a lane that
+gives among other lanes what its key gives alone.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from pajax.agents import QLearning
 from pajax.game import Game
 from pajax.mechanisms import NoTransfer
 from pajax.protocols import Contract, Episode, Spec
-from pajax.simulate import Record, Schedule, advance, make_schedule, simulate, spec_of, start
+from pajax.simulate import Record, advance, make_schedule, simulate, spec_of, start
 
 
 class Log(NamedTuple):
@@ -44,7 +44,7 @@ class _Logging:
     num_words: int = static(default=1)
 
     def init(self, spec: Spec) -> _LoggingState:
-        shape = (spec.num_episodes, spec.horizon) + spec.lanes
+        shape = (spec.num_episodes, spec.horizon, *spec.lanes)
         whole, real = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
         empty = Episode(whole, whole, whole, real, real)
         return _LoggingState(self.agent.init(spec), empty, jnp.zeros((), jnp.int32))

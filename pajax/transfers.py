@@ -44,7 +44,7 @@ def coase_value(game: Game) -> Array:
 
 
 def minimal_payment(game: Game, policy: Array) -> Array:
-    """rho . (V0 - V_u^pi)[0] (T2), [...]: least expected payment that implements a policy."""
+    """Rho . (V0 - V_u^pi)[0] (T2), [...]: least expected payment that implements a policy."""
     own = planning.policy_values(game, policy, game.agent_reward)
     return planning.expected(game, planning.agent_values(game).values - own)
 
@@ -67,7 +67,7 @@ def implementation_gap(game: Game, target: Array, transfer: Array) -> Array:
 
 
 def safe_margin(horizon: int, width: Array | float, margin: Array | float) -> Array:
-    """gamma + w (H - 1 - h) (T4), [H, ...]: what to add to an upper end, growing to early steps."""
+    """Gamma + w (H - 1 - h) (T4), [H, ...]: what to add to an upper end, growing to early steps."""
     steps_left = horizon - 1 - jnp.arange(horizon, dtype=float)
     width = jnp.asarray(width, float)
     return margin + width * steps_left.reshape((-1,) + (1,) * width.ndim)
@@ -85,7 +85,7 @@ def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContra
     if amounts is None:
         top = float(np.max(np.asarray(minimal_transfers(game)))) + 0.01
         amounts = jnp.linspace(0.0, top, 1001)
-    shape = (game.horizon, game.num_states) + game.lanes
+    shape = (game.horizon, game.num_states, *game.lanes)
 
     def welfare(action: Array, amount: Array) -> Array:
         paid = on_target(jnp.full(shape, action, jnp.int32), amount, game.num_actions)
@@ -93,10 +93,12 @@ def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContra
 
     actions = jnp.arange(game.num_actions, dtype=jnp.int32)
     every_amount = lambda action: jax.lax.map(lambda x: welfare(action, x), amounts)  # noqa: E731
-    found = jax.lax.map(every_amount, actions).reshape((-1,) + game.lanes)
+    found = jax.lax.map(every_amount, actions).reshape((-1, *game.lanes))
     best = jnp.argmax(found, 0)
     target = jnp.broadcast_to(actions[best // len(amounts)], shape)
-    paid = on_target(target, jnp.broadcast_to(amounts[best % len(amounts)], shape), game.num_actions)
+    paid = on_target(
+        target, jnp.broadcast_to(amounts[best % len(amounts)], shape), game.num_actions
+    )
     return CoarseContract(transfer=paid, target=target, welfare=found.max(0))
 
 
@@ -105,8 +107,8 @@ def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseC
 
     An action with tau* > 0 is charged the smallest level that is at least tau* + margin, one with
     tau* = 0 nothing. The target maximises v - charge, as in (T3), and its charge is posted. The
-    margin, in reward units, keeps the agent from being indifferent. Rounding up overpays some steps,
-    and the agent then bends earlier steps towards them: more levels need not be better.
+    margin, in reward units, keeps the agent from being indifferent. Rounding up overpays at some
+    steps, and the agent then bends earlier steps towards them: more levels need not be better.
     """
     levels = _checks.whole("levels", levels, 2)
     least = minimal_transfers(game)

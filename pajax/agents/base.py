@@ -89,7 +89,9 @@ def tabular_begin(
     return TabularState(q_values, visits, contract.transfer)
 
 
-def tabular_memo(state: TabularState, h: Array, s: Array, values: Array, a: Array, best: Array) -> TabularMemo:
+def tabular_memo(
+    state: TabularState, h: Array, s: Array, values: Array, a: Array, best: Array
+) -> TabularMemo:
     """The memo of playing a at (h, s), where `values` is the row Q[h, s, :]."""
     row = lanes.row(lanes.at_step(state.visits, h), s)
     return TabularMemo(lanes.lookup(values, a), best, lanes.lookup(row, a))
@@ -103,7 +105,7 @@ def tabular_write(
     cell = episode.states * actions + episode.actions
 
     def write(table: Array, value: Array) -> Array:
-        flat = table.reshape((horizon, states * actions) + table.shape[3:])
+        flat = table.reshape((horizon, states * actions, *table.shape[3:]))
         return lanes.write(flat, cell, value).reshape(table.shape)
 
     return state._replace(
@@ -114,4 +116,3 @@ def tabular_write(
 def next_values(best: Array) -> Array:
     """max_a Q[h + 1, s', a] along an episode, 0 at its end: [H, ...] -> [H, ...]."""
     return jnp.concatenate([best[1:], jnp.zeros_like(best[:1])])
-

@@ -31,14 +31,16 @@ class State(NamedTuple):
 
 @pytree
 class UCBQ:
-    """Greedy on Q, which starts at H - h and after the n-th visit moves by (H + 1) / (H + n) towards
+    """Greedy on Q, which starts at H - h and is learned with an optimistic bonus.
+
+    After its n-th visit Q[h, s, a] moves by (H + 1) / (H + n) towards
 
         u + payment + bonus sqrt(H^3 log(S A H K) / n) + min(bound[h+1], max_a' Q[h+1, s', a']).
 
     Attributes:
       bonus: the constant c of Jin et al.; their proof has a large one, practice a small one.
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
-    """  # noqa: D205
+    """
 
     bonus: Any = axes(default=0.03)
     memory: str = static(default="aware")

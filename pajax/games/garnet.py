@@ -53,9 +53,7 @@ def garnet(
     return jax.vmap(one, out_axes=-1)(jnp.arange(_checks.whole("num_games", num_games)))
 
 
-def _draw(
-    key: Array, sizes: tuple[int, int, int], mixing: float, horizon: int, noise: str
-) -> Game:
+def _draw(key: Array, sizes: tuple[int, int, int], mixing: float, horizon: int, noise: str) -> Game:
     states, actions, branches = sizes
     of_kernel, of_weights, of_agent, of_principal = jax.random.split(key, 4)
     ranks = jnp.argsort(jnp.argsort(jax.random.uniform(of_kernel, (states, actions, states))))

@@ -104,7 +104,7 @@ def advance(
 
 
 def is_resolved(intervals: Intervals, settings: Settings) -> Array:
-    """Where the interval is as narrow as asked for and, if verifying, was checked; [H, S, A, ...]."""
+    """Where the interval is as narrow as asked and, if verifying, was checked: [H, S, A, ...]."""
     low_is_checked = intervals.is_low_checked | (intervals.low <= 0.5 * settings.width)
     is_checked = intervals.is_high_checked & low_is_checked
     return ~_is_wide(intervals, settings) & (is_checked | ~settings.is_verifying)

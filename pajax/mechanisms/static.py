@@ -121,14 +121,12 @@ class FlatTransfer(_Static):
         """The amount on the action."""
         action = jnp.broadcast_to(jnp.asarray(self.action, jnp.int32), spec.lanes)
         target = spec.per_state(0) + action
-        return _contract(
-            spec, transfers.on_target(target, self.amount, spec.num_actions), target
-        )
+        return _contract(spec, transfers.on_target(target, self.amount, spec.num_actions), target)
 
 
 @pytree
 class QuantisedTransfers(_Static):
-    """Transfers of a few amounts only, `transfers.quantised_contract`; an oracle, it takes the game.
+    """Transfers of a few amounts (`transfers.quantised_contract`); an oracle, it takes the game.
 
     Attributes:
       game: the game whose minimal transfers are quantised.

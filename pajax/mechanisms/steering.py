@@ -52,7 +52,7 @@ def init(spec: Spec) -> State:
 
 
 def repair(state: State, plays: Array, settings: Settings) -> State:
-    """Raises the bump of targets that were not followed in a stage with these plays [H, S, A, ...]."""
+    """Raises the bump of targets not followed in a stage with these plays [H, S, A, ...]."""
     at_target = lanes.one_hot(state.target, plays.shape[2], 2)
     visits = state.window_visits + plays.sum(2)
     hits = state.window_hits + jnp.where(at_target, plays, 0.0).sum(2)
@@ -96,7 +96,7 @@ def replan(
 
 
 def transfers(state: State, intervals: Intervals, settings: Settings) -> Array:
-    """hi + gamma + w (H - 1 - h) + bump on the target, [H, S, A, ...] (T4)."""
+    """Hi + gamma + w (H - 1 - h) + bump on the target, [H, S, A, ...] (T4)."""
     later = settings.prior - 1.0
     amount = intervals.high + settings.margin + settings.width * later + state.bump
     return jnp.where(lanes.one_hot(state.target, amount.shape[2], 2), amount, 0.0)

@@ -106,7 +106,9 @@ class TwoPhase:
     def post(self, state: State) -> Contract:
         """The offers under test, or the transfers of phase two."""
         num_actions = state.intervals.low.shape[2]
-        tested = lanes.one_hot(state.tests.action, num_actions, 2) & self._is_active(state)[:, :, None]
+        tested = (
+            lanes.one_hot(state.tests.action, num_actions, 2) & self._is_active(state)[:, :, None]
+        )
         offers = jnp.where(tested, state.tests.offer[:, :, None], 0.0)
         if self.order == "backward":
             rolled = lanes.one_hot(state.roll_in.target, num_actions, 2)
@@ -240,6 +242,6 @@ def _steering_policy(
 
 
 def _steps(like: Array) -> Array:
-    """h in the shape [H, 1, ..., 1], to compare with a lane's step."""
+    """H in the shape [H, 1, ..., 1], to compare with a lane's step."""
     steps = jnp.arange(like.shape[0], dtype=jnp.int32)
     return steps.reshape((-1,) + (1,) * (like.ndim - 1))
