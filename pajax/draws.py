@@ -27,13 +27,12 @@ _PARITY = 0x1BD11BDA
 
 
 class Words(NamedTuple):
-    """Random words of one episode, uint32."""
+    """Random words of the steps of one episode, uint32."""
 
     agent_reward: Array  # [H, ...]
     principal_reward: Array  # [H, ...]
     next_state: Array  # [H, ...]
     agent: Array  # [H, W, ...]
-    initial_state: Array  # [...]
 
 
 def key_words(key: Array) -> tuple[Array, Array]:
@@ -61,8 +60,8 @@ def threefry2x32(key: tuple[Array, Array], counter: tuple[Array, Array]) -> tupl
 
 def episode_words(
     key: tuple[Array, Array], episode: Array, horizon: int, num_agent_words: int
-) -> Words:
-    """All words of an episode (see the layout in the module docstring)."""
+) -> tuple[Array, Words]:
+    """The word of the initial state, [...], and those of the steps (layout: see the module)."""
     extra = horizon * max(0, num_agent_words // 2)
     shape = (2 * horizon + 1 + extra, *key[0].shape)
     block = lax.broadcasted_iota(jnp.uint32, shape, 0)
@@ -71,13 +70,13 @@ def episode_words(
     more = jnp.stack([first[2 * horizon + 1 :], second[2 * horizon + 1 :]], axis=1)
     more = more.reshape((horizon, -1, *key[0].shape))
     agent = jnp.concatenate([second[dynamics][:, None], more], axis=1)
-    return Words(
+    steps = Words(
         agent_reward=first[rewards],
         principal_reward=second[rewards],
         next_state=first[dynamics],
         agent=agent[:, :num_agent_words],
-        initial_state=first[2 * horizon],
     )
+    return first[2 * horizon], steps
 
 
 def uniform(word: Array) -> Array:

@@ -22,7 +22,6 @@ welfare.
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,9 +162,7 @@ class atomic_file:  # noqa: N801, used as a function
         self._path = path
 
     def __enter__(self) -> Any:
-        self._file = tempfile.NamedTemporaryFile(
-            dir=self._path.parent, prefix=self._path.name, suffix=".part", delete=False
-        )
+        self._file = open(self._path.with_name(f"{self._path.name}.{os.getpid()}.part"), "wb")
         return self._file
 
     def __exit__(self, kind: Any, *_: Any) -> None:

@@ -208,14 +208,14 @@ def _episode_player(key: Array, game: Game, agent: Any) -> Any:
 
     def play(contract: Contract, carry: tuple[Array, Any, _StageSums]) -> tuple:
         episode, agent_state, seen = carry
-        words = draws.episode_words(words_of, episode, horizon, agent.num_words)
+        opening, words = draws.episode_words(words_of, episode, horizon, agent.num_words)
         transfer = contract.transfer.reshape((horizon, -1, *lanes_shape))
 
         def play_step(state: tuple, inputs: tuple[Array, draws.Words]) -> tuple:
             s, u_sum, v_sum = state
             h, word = inputs
             a, memo = agent.act(agent_state, h, s, word.agent)
-            b = 0 if game.num_own_actions == 1 else lanes.lookup(contract.own_action[h], s)
+            b = _own_action(game, contract, h, s)
             noise = (word.agent_reward, word.principal_reward, word.next_state)
             drawn = step(game, tables, noise, h, s, a, b)
             cell = s * game.num_actions + a
@@ -224,15 +224,20 @@ def _episode_player(key: Array, game: Game, agent: Any) -> Any:
             seen = Episode(s, a, drawn.next_state, u, paid)
             return (drawn.next_state, u_sum + u, v_sum + v), (seen, v, memo)
 
-        s = reset(game, tables, words.initial_state)
-        per_step = words._replace(initial_state=words.next_state)  # scanned over h, unused
-        inputs = (jnp.arange(horizon, dtype=jnp.int32), per_step)
-        opening = (s, seen.agent_rewards, seen.principal_rewards)
-        (_, u_sum, v_sum), (played, v, memo) = lax.scan(play_step, opening, inputs)
+        inputs = (jnp.arange(horizon, dtype=jnp.int32), words)
+        state = (reset(game, tables, opening), seen.agent_rewards, seen.principal_rewards)
+        (_, u_sum, v_sum), (played, v, memo) = lax.scan(play_step, state, inputs)
         seen = _StageSums(model.observe(seen.model, played, v), u_sum, v_sum)
         return episode + jnp.uint32(1), agent.update(agent_state, played, memo), seen
 
     return play
+
+
+def _own_action(game: Game, contract: Contract, h: Array, s: Array) -> Array | int:
+    """The principal's own action at (h, s); no look-up if it has only one."""
+    if game.num_own_actions == 1:
+        return 0
+    return lanes.lookup(lanes.at_step(contract.own_action, h), s)
 
 
 def _oracle(game: Game) -> Oracle:

@@ -93,8 +93,10 @@ def tabular_memo(
     state: TabularState, h: Array, s: Array, values: Array, a: Array, best: Array
 ) -> TabularMemo:
     """The memo of playing a at (h, s), where `values` is the row Q[h, s, :]."""
-    row = lanes.row(lanes.at_step(state.visits, h), s)
-    return TabularMemo(lanes.lookup(values, a), best, lanes.lookup(row, a))
+    visits = lanes.at_step(state.visits, h)
+    visits = visits.reshape((-1, *visits.shape[2:]))
+    cell = s * values.shape[0] + a
+    return TabularMemo(lanes.lookup(values, a), best, lanes.lookup(visits, cell))
 
 
 def tabular_write(
