@@ -91,14 +91,29 @@ def one_hot(index: Array, size: int, axis: int) -> Array:
     return jnp.expand_dims(index, axis) == positions.reshape((-1,) + (1,) * (index.ndim - axis))
 
 
-def write(table: Array, cell: Array, value: Array) -> Array:
-    """`table[h, cell[h]] = value[h]` for every h: table [H, N, ...], cell and value [H, ...]."""
-    return _update_cells(table, cell, value, lambda _, new: new)
+def write(table: Array, cell: tuple[Array, ...], value: Array) -> Array:
+    """`table[h, *cell[h]] = value[h]` for every h.
+
+    Args:
+      table: [H, N, M, ..., lanes].
+      cell: one int32 index [H, lanes] for each of the axes N, M, ...
+      value: [H, lanes].
+    """
+    return _update(table, cell, value, lambda _, new: new)
 
 
-def add(table: Array, cell: Array, value: Array) -> Array:
-    """`table[h, cell[h]] += value[h]` for every h: table [H, N, ...], cell and value [H, ...]."""
-    return _update_cells(table, cell, value, lambda old, new: old + new)
+def add(table: Array, cell: tuple[Array, ...], value: Array) -> Array:
+    """`table[h, *cell[h]] += value[h]` for every h; shapes as in `write`."""
+    return _update(table, cell, value, lambda old, new: old + new)
+
+
+def _update(table: Array, cell: tuple[Array, ...], value: Array, combine: Any) -> Array:
+    sizes, lanes = table.shape[1 : 1 + len(cell)], table.shape[1 + len(cell) :]
+    flat = cell[0]
+    for index, size in zip(cell[1:], sizes[1:], strict=True):
+        flat = flat * size + index
+    cells = table.reshape((table.shape[0], -1, *lanes))
+    return _update_cells(cells, flat, value, combine).reshape(table.shape)
 
 
 def _update_cells(table: Array, cell: Array, value: Array, combine: Any) -> Array:

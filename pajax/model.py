@@ -38,18 +38,13 @@ def empty(spec: Spec) -> Model:
 
 def observe(model: Model, episode: Episode, rewards: Array) -> Model:
     """The model after one more episode, with whatever `rewards` [H, ...] are being modelled."""
-    horizon, states, actions = model.rewards.shape[:3]
-    lanes_shape = model.rewards.shape[3:]
-    cell = episode.states * actions + episode.actions
-    transitions = lanes.add(
-        model.transitions.reshape((horizon, states * actions * states, *lanes_shape)),
-        cell * states + episode.next_states,
-        jnp.ones_like(rewards),
+    cell = (episode.states, episode.actions)
+    return Model(
+        transitions=lanes.add(
+            model.transitions, (*cell, episode.next_states), jnp.ones_like(rewards)
+        ),
+        rewards=lanes.add(model.rewards, cell, rewards),
     )
-    sums = lanes.add(
-        model.rewards.reshape((horizon, states * actions, *lanes_shape)), cell, rewards
-    )
-    return Model(transitions.reshape(model.transitions.shape), sums.reshape(model.rewards.shape))
 
 
 def pooled(model: Model) -> Model:

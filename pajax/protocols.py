@@ -57,26 +57,20 @@ class Contract(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """One episode as the agent saw it; each [H, ...]."""
+    """One episode as one of the two saw it; each [H, ...]."""
 
     states: Array  # int32
     actions: Array  # int32
     next_states: Array  # int32
-    rewards: Array  # its own, without payments
-    payments: Array
+    rewards: Array  # its own, payments aside
+    payments: Array  # from the principal to the agent
 
 
 class Stage(NamedTuple):
-    """One stage as the principal saw it: counts of transitions and sums of its own rewards."""
+    """One stage as the principal saw it."""
 
-    transitions: Array  # [H, S, A, S', ...]
-    rewards: Array  # [H, S, A, ...], sums of v
+    visits: Array  # [H, S, A, ...], counts of plays
     num_episodes: Array  # int32, the same in all lanes
-
-    @property
-    def visits(self) -> Array:
-        """Counts of plays, [H, S, A, ...]."""
-        return self.transitions.sum(3)
 
 
 class Report(NamedTuple):
@@ -117,7 +111,13 @@ class Agent(Protocol):
 
 
 class Mechanism(Protocol):
-    """A learner of the principal's side."""
+    """A learner of the principal's side.
+
+    `adapting_until` is the share of a run in which its contracts change every few visits: stages
+    stay short until then, and grow with time afterwards.
+    """
+
+    adapting_until: float
 
     def init(self, spec: Spec) -> Any:
         """Its state before the first stage."""
@@ -127,8 +127,12 @@ class Mechanism(Protocol):
         """The contract of the coming stage."""
         ...
 
+    def update(self, state: Any, episode: Episode) -> Any:
+        """It takes note of an episode, with its own rewards; cheap, like the agent's `update`."""
+        ...
+
     def observe(self, state: Any, stage: Stage) -> Any:
-        """It learns from a whole stage."""
+        """It learns when a stage ends, and prepares the next contract."""
         ...
 
     def report(self, state: Any) -> Report:

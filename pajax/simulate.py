@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from pajax import _checks, draws, lanes, model, planning
+from pajax import _checks, draws, lanes, planning
 from pajax._pytree import with_lanes
 from pajax.game import Game, prepare, reset, step
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
 
-#: Longest stage while mechanisms estimate, in episodes (phase one lasts at most half of a run).
-LONGEST_EARLY_STAGE = 8
+#: Longest stage while a mechanism adapts, in episodes.
+LONGEST_ADAPTING_STAGE = 8
 
 
 class Record(NamedTuple):
@@ -73,23 +73,23 @@ def checkpoints(num_episodes: int, per_decade: int = 16) -> np.ndarray:
     return np.unique(np.round(np.append(spaced, max(1.0, 0.9 * num_episodes))).astype(np.int64))
 
 
-def stage_lengths(num_episodes: int) -> list[int]:
-    """Episodes of each stage: short in the first half of a run, then growing with time.
+def stage_lengths(num_episodes: int, adapting_until: float = 0.0) -> list[int]:
+    """Episodes of each stage: short while the mechanism adapts, then growing with time.
 
-    After e episodes a stage is 1 + e/256 long, at most 8, while e < K/2, and 1 + e/64 afterwards.
-    The schedule depends on K alone, so that all mechanisms and agents replan at the same episodes.
+    After e episodes a stage is 1 + e/256 long, at most 8, while e < adapting_until K, and 1 + e/64
+    long afterwards.
     """
     lengths, done = [], 0
     while done < num_episodes:
-        early = min(1 + done // 256, LONGEST_EARLY_STAGE)
-        length = early if 2 * done < num_episodes else max(early, 1 + done // 64)
+        is_adapting = done < adapting_until * num_episodes
+        length = min(1 + done // 256, LONGEST_ADAPTING_STAGE) if is_adapting else 1 + done // 64
         lengths.append(min(length, num_episodes - done))
         done += lengths[-1]
     return lengths
 
 
-def make_schedule(num_episodes: int, record: Any) -> Schedule:
-    """The stages of a run, cut where a record interval ends.
+def make_schedule(num_episodes: int, record: Any, adapting_until: float = 0.0) -> Schedule:
+    """The stages of a run (see `stage_lengths`), cut where a record interval ends.
 
     Raises:
       ValueError: `record` is not increasing, or does not end with `num_episodes`.
@@ -102,7 +102,7 @@ def make_schedule(num_episodes: int, record: Any) -> Schedule:
     _checks.require(increasing, "record", record, "be increasing episode counts of at least 1")
     last = int(record[-1])
     _checks.require(last == num_episodes, "record", last, f"end with num_episodes = {num_episodes}")
-    ends = np.union1d(np.cumsum(stage_lengths(num_episodes)), record)
+    ends = np.union1d(np.cumsum(stage_lengths(num_episodes, adapting_until)), record)
     lengths = np.diff(ends, prepend=0).astype(np.int32)
     bounds = np.searchsorted(ends, record) + 1
     return Schedule(lengths, np.concatenate([[0], bounds]).astype(np.int32))
@@ -137,7 +137,7 @@ def simulate(
       A `Record`, each array [I, ...] with one entry for each record interval.
     """
     record = checkpoints(num_episodes) if record is None else record
-    schedule = make_schedule(num_episodes, record)
+    schedule = make_schedule(num_episodes, record, mechanism.adapting_until)
     game, agent, mechanism = (with_lanes(x, key.shape) for x in (game, agent, mechanism))
     progress = start(game, agent, mechanism, num_episodes)
     return advance(key, game, agent, mechanism, progress, schedule)[1]
@@ -159,24 +159,21 @@ def advance(
     """
     lengths = jnp.asarray(schedule.lengths)
     bounds = jnp.asarray(schedule.bounds)
-    play = _episode_player(key, game, agent)
+    play = _episode_player(key, game, agent, mechanism)
     oracle = _oracle(game)
 
     def stage(i: Array, carry: tuple[Progress, Record]) -> tuple[Progress, Record]:
         progress, sums = carry
         contract = mechanism.post(progress.mechanism)
-        agent_state = agent.begin(progress.agent, contract)
-        opening = _StageSums.empty(game)
-        play_one = lambda _, carry: play(contract, carry)  # noqa: E731
-        episode, agent_state, seen = lax.fori_loop(
-            0, lengths[i], play_one, (progress.episode, agent_state, opening)
-        )
         is_estimating = mechanism.report(progress.mechanism).is_estimating
-        stage = Stage(seen.model.transitions, seen.model.rewards, lengths[i])
-        mechanism_state = mechanism.observe(progress.mechanism, stage)
+        progress = progress._replace(agent=agent.begin(progress.agent, contract))
+        play_one = lambda _, carry: play(contract, *carry)  # noqa: E731
+        opening = (progress, _StageSums.empty(game))
+        progress, seen = lax.fori_loop(0, lengths[i], play_one, opening)
+        observed = mechanism.observe(progress.mechanism, Stage(seen.visits, lengths[i]))
         happened = _stage_record(game, oracle, contract, seen, is_estimating, lengths[i])
         sums = jax.tree.map(jnp.add, sums, happened)
-        return Progress(episode, agent_state, mechanism_state), sums
+        return progress._replace(mechanism=observed), sums
 
     def interval(progress: Progress, bounds: tuple[Array, Array]) -> tuple[Progress, Record]:
         zeros = Record(*(jnp.zeros(game.lanes) for _ in Record._fields))
@@ -190,31 +187,32 @@ def advance(
 class _StageSums(NamedTuple):
     """What is counted in a stage."""
 
-    model: model.Model  # of transitions and the principal's rewards
+    visits: Array  # [H, S, A, ...], counts of plays
     agent_rewards: Array  # [...], sum of u
     principal_rewards: Array  # [...], sum of v
 
     @staticmethod
     def empty(game: Game) -> "_StageSums":
         zero = jnp.zeros(game.lanes)
-        return _StageSums(model.empty(spec_of(game, 0)), zero, zero)
+        return _StageSums(spec_of(game, 0).per_action(), zero, zero)
 
 
-def _episode_player(key: Array, game: Game, agent: Any) -> Any:
-    """A function (contract, carry) -> carry that plays one episode."""
+def _episode_player(key: Array, game: Game, agent: Any, mechanism: Any) -> Any:
+    """A function (contract, progress, sums) -> (progress, sums) that plays one episode."""
     tables = prepare(game)
     words_of = draws.key_words(key)
     horizon, lanes_shape = game.horizon, game.lanes
 
-    def play(contract: Contract, carry: tuple[Array, Any, _StageSums]) -> tuple:
-        episode, agent_state, seen = carry
-        opening, words = draws.episode_words(words_of, episode, horizon, agent.num_words)
+    def play(
+        contract: Contract, progress: Progress, seen: _StageSums
+    ) -> tuple[Progress, _StageSums]:
+        opening, words = draws.episode_words(words_of, progress.episode, horizon, agent.num_words)
         transfer = contract.transfer.reshape((horizon, -1, *lanes_shape))
 
         def play_step(state: tuple, inputs: tuple[Array, draws.Words]) -> tuple:
             s, u_sum, v_sum = state
             h, word = inputs
-            a, memo = agent.act(agent_state, h, s, word.agent)
+            a, memo = agent.act(progress.agent, h, s, word.agent)
             b = _own_action(game, contract, h, s)
             noise = (word.agent_reward, word.principal_reward, word.next_state)
             drawn = step(game, tables, noise, h, s, a, b)
@@ -227,8 +225,13 @@ def _episode_player(key: Array, game: Game, agent: Any) -> Any:
         inputs = (jnp.arange(horizon, dtype=jnp.int32), words)
         state = (reset(game, tables, opening), seen.agent_rewards, seen.principal_rewards)
         (_, u_sum, v_sum), (played, v, memo) = lax.scan(play_step, state, inputs)
-        seen = _StageSums(model.observe(seen.model, played, v), u_sum, v_sum)
-        return episode + jnp.uint32(1), agent.update(agent_state, played, memo), seen
+        visits = lanes.add(seen.visits, (played.states, played.actions), jnp.ones_like(v))
+        progress = Progress(
+            episode=progress.episode + jnp.uint32(1),
+            agent=agent.update(progress.agent, played, memo),
+            mechanism=mechanism.update(progress.mechanism, played._replace(rewards=v)),
+        )
+        return progress, _StageSums(visits, u_sum, v_sum)
 
     return play
 
@@ -254,7 +257,7 @@ def _stage_record(
     length: Array,
 ) -> Record:  # fmt: skip
     """Sums over one stage; entries of an interval's end are left at 0."""
-    plays = seen.model.visits
+    plays = seen.visits
     gap = oracle.welfare_gap
     if game.num_own_actions > 1:
         own = jnp.moveaxis(oracle.own_gap, 3, 0)  # [B, T, S, A, ...]

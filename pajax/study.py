@@ -202,7 +202,8 @@ def run_cell(
 ) -> dict[str, np.ndarray]:
     """Variables [pair, episode] of a cell; `report` is told of episodes as they are done."""
     ends = refine(record)
-    schedule = make_schedule(num_episodes, ends)
+    mechanism = cell.structure.parts(cell.laned, cell.shared)[2]
+    schedule = make_schedule(num_episodes, ends, mechanism.adapting_until)
     state = _start(cell.laned, cell.shared, structure=cell.structure, num_episodes=num_episodes)
     blocks = []
     for block, num_intervals, episodes in _blocks(schedule, ends):

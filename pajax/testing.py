@@ -68,7 +68,7 @@ def trajectories(
     key: Array, game: Game, agent: Any, mechanism: Any, *, num_episodes: int
 ) -> tuple[Log, Record]:
     """Run as `simulate` does, and return every step beside the record. Memory grows with K."""
-    schedule = make_schedule(num_episodes, [num_episodes])
+    schedule = make_schedule(num_episodes, [num_episodes], mechanism.adapting_until)
     logging = _Logging(agent=agent, num_words=agent.num_words)
     parts = [with_lanes(part, key.shape) for part in (game, agent, mechanism)]
     game, mechanism = parts[0], parts[2]

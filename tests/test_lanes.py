@@ -16,12 +16,13 @@ from pajax.testing import trajectories
 
 LANES = ((), (5,), (2, 3))
 SIZES = (1, 2, lanes.CHAIN_LIMIT, lanes.CHAIN_LIMIT + 1)
-CELLS = (1, lanes.ONE_HOT_LIMIT, lanes.ONE_HOT_LIMIT + 1)
+# axes behind the step, of 1, the limit, and more than the limit cells in all
+AXES = ((1,), (lanes.ONE_HOT_LIMIT,), (lanes.ONE_HOT_LIMIT + 1,), (3, 4), (3, 4, 5))
 NUM_STEPS = 3
 
 over_lanes = pytest.mark.parametrize("shape", LANES, ids=str)
 over_sizes = pytest.mark.parametrize("size", SIZES)
-over_cells = pytest.mark.parametrize("size", CELLS)
+over_axes = pytest.mark.parametrize("axes", AXES, ids=str)
 
 
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
@@ -46,7 +47,7 @@ def mapped(function, num_lane_axes: int):
 def assert_both_ways(function, shape, expected, *arguments):
     """Over lanes and mapped over them, jitted; equal to what NumPy has, bit by bit."""
     for found in (jax.jit(function), jax.jit(mapped(function, len(shape)))):
-        result = found(*(jnp.asarray(x) for x in arguments))
+        result = found(*jax.tree.map(jnp.asarray, arguments))
         jax.tree.map(np.testing.assert_array_equal, result, expected)
 
 
@@ -109,28 +110,32 @@ def test_total_of_a_lane_is_that_of_the_lane_alone(shape):
 
 def numpy_update(table, cell, value, is_added):
     table = table.copy()
-    for at in np.ndindex(cell.shape):
-        place = (at[0], cell[at], *at[1:])
+    for at in np.ndindex(value.shape):
+        place = (at[0], *(index[at] for index in cell), *at[1:])
         table[place] = table[place] + value[at] if is_added else value[at]
     return table
 
 
+def cells(axes: tuple[int, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(whole(size, NUM_STEPS, *shape, seed=i) for i, size in enumerate(axes))
+
+
 @over_lanes
-@over_cells
+@over_axes
 @pytest.mark.parametrize("function", [lanes.write, lanes.add])
-def test_write_and_add(function, size, shape):
-    table = floats(NUM_STEPS, size, *shape)
-    cell, value = whole(size, NUM_STEPS, *shape), floats(NUM_STEPS, *shape, seed=1)
+def test_write_and_add(function, axes, shape):
+    table, value = floats(NUM_STEPS, *axes, *shape), floats(NUM_STEPS, *shape, seed=1)
+    cell = cells(axes, shape)
     expected = numpy_update(table, cell, value, function is lanes.add)
     assert_both_ways(function, shape, expected, table, cell, value)
 
 
-@over_cells
+@over_axes
 @pytest.mark.parametrize("function", [lanes.write, lanes.add])
-def test_writing_in_place_does_not_touch_the_argument(function, size):
-    table = jnp.asarray(floats(NUM_STEPS, size))
+def test_writing_in_place_does_not_touch_the_argument(function, axes):
+    table = jnp.asarray(floats(NUM_STEPS, *axes))
     before = np.array(table)
-    cell = jnp.asarray(whole(size, NUM_STEPS))
+    cell = jax.tree.map(jnp.asarray, cells(axes, ()))
     function(table, cell, jnp.ones(NUM_STEPS))
     np.testing.assert_array_equal(table, before)
 
@@ -203,7 +208,7 @@ class PlainQLearning(NamedTuple):
         return state._replace(q_values=q_values, visits=visits)
 
 
-@pytest.mark.parametrize("num_seeds", [None, 4])
+@pytest.mark.parametrize("num_seeds", [pytest.param(None, marks=pytest.mark.slow), 4])
 def test_a_lifted_agent_learns_what_the_lane_agent_learns(x64, num_seeds):
     """Actions equal; values to the rounding of 200 updates that forget: 1e-12 is 10^4 roundings.
 

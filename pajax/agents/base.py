@@ -103,15 +103,10 @@ def tabular_write(
     state: TabularState, episode: Episode, visits: Array, q_values: Array
 ) -> TabularState:
     """The table after an episode, whose cells get new counts and values, both [H, ...]."""
-    horizon, states, actions = state.visits.shape[:3]
-    cell = episode.states * actions + episode.actions
-
-    def write(table: Array, value: Array) -> Array:
-        flat = table.reshape((horizon, states * actions, *table.shape[3:]))
-        return lanes.write(flat, cell, value).reshape(table.shape)
-
+    cell = (episode.states, episode.actions)
     return state._replace(
-        q_values=write(state.q_values, q_values), visits=write(state.visits, visits)
+        q_values=lanes.write(state.q_values, cell, q_values),
+        visits=lanes.write(state.visits, cell, visits),
     )
 
 

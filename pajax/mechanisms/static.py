@@ -12,7 +12,7 @@ from jax import Array
 from pajax import _checks, planning, transfers
 from pajax._pytree import axes, pytree, static
 from pajax.game import Game
-from pajax.protocols import Contract, Report, Spec, Stage
+from pajax.protocols import Contract, Episode, Report, Spec, Stage
 
 
 def _contract(spec: Spec, transfer: Array, target: Array) -> Contract:
@@ -32,8 +32,14 @@ def _contract(spec: Spec, transfer: Array, target: Array) -> Contract:
 class _Static:
     """The methods of a mechanism whose state is its contract."""
 
+    adapting_until = 0.0
+
     def post(self, state: Contract) -> Contract:
         """The one contract."""
+        return state
+
+    def update(self, state: Contract, episode: Episode) -> Contract:
+        """Learns nothing."""
         return state
 
     def observe(self, state: Contract, stage: Stage) -> Contract:

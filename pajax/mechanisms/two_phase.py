@@ -17,7 +17,7 @@ from jax import Array
 from pajax import lanes, model, planning
 from pajax._pytree import axes, pytree, static
 from pajax.mechanisms import estimation, steering
-from pajax.protocols import Contract, Report, Spec, Stage
+from pajax.protocols import Contract, Episode, Report, Spec, Stage
 
 
 class RollIn(NamedTuple):
@@ -86,6 +86,8 @@ class TwoPhase:
     max_failures: Any = axes(default=6.0)
     order: str = static(default="parallel")
 
+    adapting_until = 0.5
+
     def init(self, spec: Spec) -> State:
         """Nothing known; a baseline test everywhere."""
         settings = self._settings(spec)
@@ -121,19 +123,18 @@ class TwoPhase:
             target=jnp.where(state.is_estimating, -1, state.steering.target),
         )
 
+    def update(self, state: State, episode: Episode) -> State:
+        """Adds an episode to the model."""
+        return state._replace(model=model.observe(state.model, episode, episode.rewards))
+
     def observe(self, state: State, stage: Stage) -> State:
-        """Adds the stage to the model, then moves the tests or the steering on."""
-        plays = stage.visits
-        seen = model.Model(
-            transitions=state.model.transitions + stage.transitions,
-            rewards=state.model.rewards + stage.rewards,
-        )
+        """Moves the tests or the steering on."""
+        plays, seen = stage.visits, state.model
         intervals, tests = estimation.advance(
             state.intervals, state.tests, plays, self._is_active(state), state.settings.estimation
         )
         repaired = steering.repair(state.steering, plays, state.settings.steering)
         state = state._replace(
-            model=seen,
             intervals=intervals,
             tests=tests,
             steering=lanes.where_lane(state.is_estimating, state.steering, repaired),
