@@ -22,7 +22,7 @@ from jax import Array, lax
 from pajax import _checks, draws, lanes, planning
 from pajax._pytree import with_lanes
 from pajax.game import Game, prepare, reset, step
-from pajax.protocols import Contract, Episode, Report, Spec, Stage
+from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
 
 #: Longest stage while a mechanism adapts, in episodes.
 LONGEST_ADAPTING_STAGE = 8
@@ -43,10 +43,16 @@ class Record(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """Stage lengths, and which stages make up each record interval."""
+    """The segments of a run: stages, cut where a record interval ends.
 
-    lengths: np.ndarray  # int32 [N], episodes
-    bounds: np.ndarray  # int32 [I + 1], interval i holds stages bounds[i] .. bounds[i + 1] - 1
+    A cut interrupts a stage but changes nothing in it: contracts are posted where a stage begins
+    and observed where it ends, so what is recorded does not touch what happens.
+    """
+
+    lengths: np.ndarray  # int32 [N], episodes of a segment
+    opens: np.ndarray  # int32 [N], 1 where a stage begins
+    closes: np.ndarray  # int32 [N], 1 where a stage ends
+    bounds: np.ndarray  # int32 [I + 1], interval i holds segments bounds[i] .. bounds[i + 1] - 1
 
 
 class Progress(NamedTuple):
@@ -55,6 +61,8 @@ class Progress(NamedTuple):
     episode: Array  # uint32 scalar, done so far
     agent: Any
     mechanism: Any
+    contract: Contract  # of the stage under way
+    stage: Stage  # what was played of it
 
 
 class Oracle(NamedTuple):
@@ -102,10 +110,16 @@ def make_schedule(num_episodes: int, record: Any, adapting_until: float = 0.0) -
     _checks.require(increasing, "record", record, "be increasing episode counts of at least 1")
     last = int(record[-1])
     _checks.require(last == num_episodes, "record", last, f"end with num_episodes = {num_episodes}")
-    ends = np.union1d(np.cumsum(stage_lengths(num_episodes, adapting_until)), record)
-    lengths = np.diff(ends, prepend=0).astype(np.int32)
+    stage_ends = np.cumsum(stage_lengths(num_episodes, adapting_until))
+    ends = np.union1d(stage_ends, record)
+    closes = np.isin(ends, stage_ends)
     bounds = np.searchsorted(ends, record) + 1
-    return Schedule(lengths, np.concatenate([[0], bounds]).astype(np.int32))
+    return Schedule(
+        lengths=np.diff(ends, prepend=0).astype(np.int32),
+        opens=np.append(True, closes[:-1]).astype(np.int32),
+        closes=closes.astype(np.int32),
+        bounds=np.concatenate([[0], bounds]).astype(np.int32),
+    )
 
 
 def spec_of(game: Game, num_episodes: int) -> Spec:
@@ -121,7 +135,13 @@ def spec_of(game: Game, num_episodes: int) -> Spec:
 
 
 def simulate(
-    key: Array, game: Game, agent: Any, mechanism: Any, *, num_episodes: int, record: Any = None
+    key: Array,
+    game: Game,
+    agent: Agent,
+    mechanism: Mechanism,
+    *,
+    num_episodes: int,
+    record: Any = None,
 ) -> Record:
     """One pair, played for `num_episodes`; pure, and free to be jitted, vmapped and nested.
 
@@ -143,69 +163,89 @@ def simulate(
     return advance(key, game, agent, mechanism, progress, schedule)[1]
 
 
-def start(game: Game, agent: Any, mechanism: Any, num_episodes: int) -> Progress:
+def start(game: Game, agent: Agent, mechanism: Mechanism, num_episodes: int) -> Progress:
     """The beginning of a run; all parts have the game's lanes."""
     spec = spec_of(game, num_episodes)
-    return Progress(jnp.zeros((), jnp.uint32), agent.init(spec), mechanism.init(spec))
+    state = mechanism.init(spec)
+    return Progress(
+        episode=jnp.zeros((), jnp.uint32),
+        agent=agent.init(spec),
+        mechanism=state,
+        contract=mechanism.post(state),
+        stage=Stage(spec.per_action(), jnp.zeros((), jnp.int32)),
+    )
 
 
 def advance(
-    key: Array, game: Game, agent: Any, mechanism: Any, progress: Progress, schedule: Schedule
+    key: Array,
+    game: Game,
+    agent: Agent,
+    mechanism: Mechanism,
+    progress: Progress,
+    schedule: Schedule,
 ) -> tuple[Progress, Record]:
     """Plays the record intervals of `schedule`, from `progress` on.
 
     The arrays of the schedule may be traced: a run can be cut into blocks of equally many intervals
     that share one compilation. Cutting does not change a number.
     """
-    lengths = jnp.asarray(schedule.lengths)
-    bounds = jnp.asarray(schedule.bounds)
+    lengths, opens, closes, bounds = (jnp.asarray(x) for x in schedule)
     play = _episode_player(key, game, agent, mechanism)
     oracle = _oracle(game)
 
-    def stage(i: Array, carry: tuple[Progress, Record]) -> tuple[Progress, Record]:
-        progress, sums = carry
+    def open_stage(_: Array, progress: Progress) -> Progress:
         contract = mechanism.post(progress.mechanism)
+        return progress._replace(agent=agent.begin(progress.agent, contract), contract=contract)
+
+    def close_stage(_: Array, progress: Progress) -> Progress:
+        observed = mechanism.observe(progress.mechanism, progress.stage)
+        return progress._replace(
+            mechanism=observed, stage=jax.tree.map(jnp.zeros_like, progress.stage)
+        )
+
+    def segment(i: Array, carry: tuple[Progress, Record]) -> tuple[Progress, Record]:
+        # a loop of no or one pass is a branch that does not keep XLA from hoisting loops
+        progress, sums = carry
+        progress = lax.fori_loop(0, opens[i], open_stage, progress)
         is_estimating = mechanism.report(progress.mechanism).is_estimating
-        progress = progress._replace(agent=agent.begin(progress.agent, contract))
-        play_one = lambda _, carry: play(contract, *carry)  # noqa: E731
-        opening = (progress, _StageSums.empty(game))
-        progress, seen = lax.fori_loop(0, lengths[i], play_one, opening)
-        observed = mechanism.observe(progress.mechanism, Stage(seen.visits, lengths[i]))
-        happened = _stage_record(game, oracle, contract, seen, is_estimating, lengths[i])
-        sums = jax.tree.map(jnp.add, sums, happened)
-        return progress._replace(mechanism=observed), sums
+        play_one = lambda _, carry: play(*carry)  # noqa: E731
+        progress, seen = lax.fori_loop(0, lengths[i], play_one, (progress, _Sums.empty(game)))
+        played = Stage(seen.visits, lengths[i])
+        happened = _segment_record(game, oracle, progress.contract, seen, is_estimating, lengths[i])
+        progress = progress._replace(stage=jax.tree.map(jnp.add, progress.stage, played))
+        progress = lax.fori_loop(0, closes[i], close_stage, progress)
+        return progress, jax.tree.map(jnp.add, sums, happened)
 
     def interval(progress: Progress, bounds: tuple[Array, Array]) -> tuple[Progress, Record]:
         zeros = Record(*(jnp.zeros(game.lanes) for _ in Record._fields))
-        progress, sums = lax.fori_loop(bounds[0], bounds[1], stage, (progress, zeros))
+        progress, sums = lax.fori_loop(bounds[0], bounds[1], segment, (progress, zeros))
         error, unresolved = _transfer_error(oracle, mechanism.report(progress.mechanism))
         return progress, sums._replace(transfer_error=error, unresolved=unresolved)
 
     return lax.scan(interval, progress, (bounds[:-1], bounds[1:]))
 
 
-class _StageSums(NamedTuple):
-    """What is counted in a stage."""
+class _Sums(NamedTuple):
+    """What is counted in a segment."""
 
     visits: Array  # [H, S, A, ...], counts of plays
     agent_rewards: Array  # [...], sum of u
     principal_rewards: Array  # [...], sum of v
 
     @staticmethod
-    def empty(game: Game) -> "_StageSums":
+    def empty(game: Game) -> "_Sums":
         zero = jnp.zeros(game.lanes)
-        return _StageSums(spec_of(game, 0).per_action(), zero, zero)
+        return _Sums(spec_of(game, 0).per_action(), zero, zero)
 
 
-def _episode_player(key: Array, game: Game, agent: Any, mechanism: Any) -> Any:
-    """A function (contract, progress, sums) -> (progress, sums) that plays one episode."""
+def _episode_player(key: Array, game: Game, agent: Agent, mechanism: Mechanism) -> Any:
+    """A function (progress, sums) -> (progress, sums) that plays one episode."""
     tables = prepare(game)
     words_of = draws.key_words(key)
     horizon, lanes_shape = game.horizon, game.lanes
 
-    def play(
-        contract: Contract, progress: Progress, seen: _StageSums
-    ) -> tuple[Progress, _StageSums]:
+    def play(progress: Progress, seen: _Sums) -> tuple[Progress, _Sums]:
+        contract = progress.contract
         opening, words = draws.episode_words(words_of, progress.episode, horizon, agent.num_words)
         transfer = contract.transfer.reshape((horizon, -1, *lanes_shape))
 
@@ -226,12 +266,12 @@ def _episode_player(key: Array, game: Game, agent: Any, mechanism: Any) -> Any:
         state = (reset(game, tables, opening), seen.agent_rewards, seen.principal_rewards)
         (_, u_sum, v_sum), (played, v, memo) = lax.scan(play_step, state, inputs)
         visits = lanes.add(seen.visits, (played.states, played.actions), jnp.ones_like(v))
-        progress = Progress(
+        progress = progress._replace(
             episode=progress.episode + jnp.uint32(1),
             agent=agent.update(progress.agent, played, memo),
             mechanism=mechanism.update(progress.mechanism, played._replace(rewards=v)),
         )
-        return progress, _StageSums(visits, u_sum, v_sum)
+        return progress, _Sums(visits, u_sum, v_sum)
 
     return play
 
@@ -252,11 +292,11 @@ def _oracle(game: Game) -> Oracle:
     )
 
 
-def _stage_record(
-    game: Game, oracle: Oracle, contract: Contract, seen: _StageSums, is_estimating: Array,
+def _segment_record(
+    game: Game, oracle: Oracle, contract: Contract, seen: _Sums, is_estimating: Array,
     length: Array,
 ) -> Record:  # fmt: skip
-    """Sums over one stage; entries of an interval's end are left at 0."""
+    """Sums over one segment; entries of an interval's end are left at 0."""
     plays = seen.visits
     gap = oracle.welfare_gap
     if game.num_own_actions > 1:
