@@ -12,19 +12,39 @@ px.plotting.regret(dataset)
 
 __version__ = "0.1.0"
 
-from pajax import agents, games, mechanisms, planning, plotting, schedules, statistics, transfers
+from pajax import (
+    agents,
+    games,
+    mechanisms,
+    planning,
+    plotting,
+    schedules,
+    statistics,
+    testing,
+    transfers,
+)
+from pajax._pytree import axes, pytree, static
 from pajax.config import configure
 from pajax.game import Game, make_game, stack_games
 from pajax.lanes import lift
+from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
 from pajax.results import load, save
 from pajax.simulate import Record, checkpoints, simulate
 from pajax.study import StudyInterrupted, study
 
 __all__ = [
+    "Agent",
+    "Contract",
+    "Episode",
     "Game",
+    "Mechanism",
     "Record",
+    "Report",
+    "Spec",
+    "Stage",
     "StudyInterrupted",
     "agents",
+    "axes",
     "checkpoints",
     "configure",
     "games",
@@ -34,11 +54,14 @@ __all__ = [
     "mechanisms",
     "planning",
     "plotting",
+    "pytree",
     "save",
     "schedules",
     "simulate",
     "stack_games",
+    "static",
     "statistics",
     "study",
+    "testing",
     "transfers",
 ]

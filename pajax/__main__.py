@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
+    except KeyboardInterrupt:
+        print(f"pajax {options.command}: interrupted, nothing was written", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         print(f"pajax {options.command}: error: {error}", file=sys.stderr)
         return 2

@@ -38,11 +38,12 @@ def distribution(argument: str, values: Any, tolerance: float = 1e-5) -> np.ndar
     return array / sums[..., None]
 
 
-def whole(argument: str, value: Any, low: int = 1) -> int:
-    """`value` as an int of at least `low`."""
+def whole(argument: str, value: Any, low: int = 1, high: int = 2**31 - 1) -> int:
+    """`value` as an int in low..high."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     require(is_whole, argument, repr(value), "be a whole number")
     require(value >= low, argument, value, f"be at least {low}")
+    require(value <= high, argument, value, f"be at most {high}")
     return int(value)
 
 

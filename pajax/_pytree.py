@@ -5,28 +5,36 @@ hyper-parameters compiles once and can be vmapped. A field declared with `static
 program instead (sizes, modes), and a new value compiles again. `axes(...)` names the leading axes
 of an array field; whatever axes follow are lanes, one entry for each simulated pair.
 
-Nothing is validated here, because JAX rebuilds these objects with placeholder leaves; factories
-validate (see `pajax.game.make_game`).
+JAX rebuilds these objects with placeholder leaves, so arrays are not validated when an object is
+made but where a run begins, by `check`: shapes against the sizes of the game, values against the
+range that the field declares. Static choices are checked at once.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from pajax import _checks
 
 _T = TypeVar("_T")
 
 
-def static(**kwargs: Any) -> Any:
+def static(*, choices: Iterable[str] | None = None, **kwargs: Any) -> Any:
     """A field that is part of the compiled program; its value must be hashable."""
-    return dataclasses.field(metadata={"static": True}, **kwargs)
+    return dataclasses.field(metadata={"static": True, "choices": choices}, **kwargs)
 
 
-def axes(*names: str, **kwargs: Any) -> Any:
-    """An array field with these leading axes (possibly none: a number), then any lanes."""
-    return dataclasses.field(metadata={"rank": len(names)}, **kwargs)
+def axes(*names: str, low: float = -np.inf, high: float = np.inf, **kwargs: Any) -> Any:
+    """An array field with these leading axes (possibly none: a number), then any lanes.
+
+    Its values must lie in [low, high].
+    """
+    return dataclasses.field(metadata={"axes": names, "low": low, "high": high}, **kwargs)
 
 
 @dataclass_transform(
@@ -36,10 +44,11 @@ def pytree(cls: type[_T]) -> type[_T]:
     """Class decorator: a frozen keyword-only dataclass, registered as a pytree.
 
     A field that holds a callable (a schedule of optax, for instance) is wrapped in
-    `jax.tree_util.Partial`, which makes the function part of the program and its bound numbers
-    leaves.
+    `jax.tree_util.Partial`, which makes the function part of the program.
     """
-    cls.__post_init__ = _wrap_callables  # type: ignore[attr-defined]
+    if "__post_init__" in cls.__dict__:
+        raise TypeError(f"{cls.__name__}: a pytree has no __post_init__; validate in a factory")
+    cls.__post_init__ = _finish  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     meta = [f.name for f in fields if f.metadata.get("static")]
@@ -47,28 +56,24 @@ def pytree(cls: type[_T]) -> type[_T]:
     return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)
 
 
-def _wrap_callables(self: Any) -> None:
+def _finish(self: Any) -> None:
+    """Check static choices, and wrap plain functions."""
     for field in dataclasses.fields(self):
         value = getattr(self, field.name)
-        is_plain_function = callable(value) and not dataclasses.is_dataclass(value)
-        is_wrapped = isinstance(value, jax.tree_util.Partial) or field.metadata.get("static")
-        if is_plain_function and not is_wrapped:
+        if field.metadata.get("static"):
+            if field.metadata.get("choices"):
+                _checks.choice(field.name, value, field.metadata["choices"])
+        elif callable(value) and not _is_node(value):
             object.__setattr__(self, field.name, jax.tree_util.Partial(value))
 
 
+def _is_node(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) or isinstance(value, jax.tree_util.Partial)
+
+
 def map_with_rank(function: Callable[[Any, int], Any], component: Any) -> Any:
-    """`component` with each array leaf replaced by `function(leaf, declared rank)`."""
-    changes = {}
-    for field in dataclasses.fields(component):
-        value = getattr(component, field.name)
-        if field.metadata.get("static"):
-            continue
-        if dataclasses.is_dataclass(value):
-            changes[field.name] = map_with_rank(function, value)
-        else:
-            rank = field.metadata.get("rank", 0)
-            changes[field.name] = jax.tree.map(lambda leaf, rank=rank: function(leaf, rank), value)
-    return dataclasses.replace(component, **changes)
+    """`component` with each array leaf replaced by `function(leaf, number of declared axes)`."""
+    return _map(lambda leaf, field, _: function(leaf, len(field.get("axes", ()))), component, "")
 
 
 def with_lanes(component: Any, lanes: tuple[int, ...]) -> Any:
@@ -84,3 +89,59 @@ def with_lanes(component: Any, lanes: tuple[int, ...]) -> Any:
         return jnp.broadcast_to(leaf.reshape(leaf.shape + (1,) * len(lanes)), leaf.shape + lanes)
 
     return map_with_rank(expand, component)
+
+
+def check(
+    component: Any, argument: str, sizes: Mapping[str, int], lanes: Iterable[tuple[int, ...]]
+) -> None:
+    """Check the arrays of a component against sizes, lanes and the ranges of its fields.
+
+    Args:
+      component: a game, agent or mechanism.
+      argument: what to call it in an error.
+      sizes: length of each axis by name; an axis of another name may have any length.
+      lanes: trailing shapes that are allowed.
+
+    Raises:
+      ValueError: a shape or value breaks its field's rule.
+    """
+    _checks.require(
+        dataclasses.is_dataclass(component) and not isinstance(component, type),
+        argument,
+        repr(component),
+        "be an object of a class made by pajax.pytree",
+    )
+    allowed = [(), *lanes]
+
+    def check_leaf(leaf: Any, field: Mapping[str, Any], name: str) -> Any:
+        names = field.get("axes", ())
+        shape = jnp.shape(leaf)
+        fits = len(shape) >= len(names) and all(
+            size == sizes.get(axis, size) for axis, size in zip(names, shape, strict=False)
+        )
+        wanted = ", ".join(f"{axis} = {sizes[axis]}" if axis in sizes else axis for axis in names)
+        trailing = " or ".join(str(x) for x in dict.fromkeys(allowed))
+        rule = f"have axes [{wanted}] and then lanes {trailing}"
+        _checks.require(fits and shape[len(names) :] in allowed, name, f"shape {shape}", rule)
+        if not isinstance(leaf, Tracer):
+            _checks.in_range(name, leaf, field.get("low", -np.inf), field.get("high", np.inf))
+        return leaf
+
+    _map(check_leaf, component, argument)
+
+
+def _map(function: Callable[[Any, Mapping[str, Any], str], Any], node: Any, name: str) -> Any:
+    """Map `function(leaf, field's metadata, name)` over the array leaves of a component."""
+    changes = {}
+    for field in dataclasses.fields(node):
+        value, full = getattr(node, field.name), f"{name}.{field.name}"
+        if field.metadata.get("static"):
+            continue
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = _map(function, value, full)
+        else:
+            leaf_function = lambda leaf, field=field, full=full: function(  # noqa: E731
+                leaf, field.metadata, full
+            )
+            changes[field.name] = jax.tree.map(leaf_function, value)
+    return dataclasses.replace(node, **changes)

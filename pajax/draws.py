@@ -94,6 +94,8 @@ def reward(word: Array, mean: Array, noise: str, scale: Array) -> Array:
         return mean
     if noise == "bernoulli":
         return (uniform(word) < mean).astype(mean.dtype)
+    if noise != "gaussian":
+        raise ValueError(f"noise: got {noise!r}, must be bernoulli, deterministic or gaussian")
     room = jnp.minimum(mean, 1.0 - mean)
     shock = scale * ndtri(uniform(word) + 2.0**-25)
     return mean + jnp.clip(shock, -room, room)

@@ -25,13 +25,17 @@ NOISES = ("bernoulli", "deterministic", "gaussian")
 class Game:
     """A game, or a batch of games of the same sizes on trailing lanes. Made by `make_game`."""
 
-    transition: Array = axes("t", "s", "a", "s'")  # [T, S, A, S, ...] probabilities
-    agent_reward: Array = axes("t", "s", "a")  # [T, S, A, ...] mean u in [0, 1]
-    principal_reward: Array = axes("t", "s", "a", "b")  # [T, S, A, B, ...] mean v in [0, 1]
-    initial: Array = axes("s")  # [S, ...] probabilities
-    noise_scale: Any = axes(default=0.1)  # standard deviation of gaussian noise
+    transition: Array = axes(
+        "t", "s", "a", "s", low=0.0, high=1.0
+    )  # [T, S, A, S, ...] probabilities
+    agent_reward: Array = axes("t", "s", "a", low=0.0, high=1.0)  # [T, S, A, ...] mean u in [0, 1]
+    principal_reward: Array = axes(
+        "t", "s", "a", "b", low=0.0, high=1.0
+    )  # [T, S, A, B, ...] mean v in [0, 1]
+    initial: Array = axes("s", low=0.0, high=1.0)  # [S, ...] probabilities
+    noise_scale: Any = axes(low=0.0, default=0.1)  # standard deviation of gaussian noise
     horizon: int = static()
-    noise: str = static(default="bernoulli")
+    noise: str = static(default="bernoulli", choices=NOISES)
 
     @property
     def num_states(self) -> int:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from pajax._pytree import pytree, static
+from pajax._pytree import map_with_rank, pytree, static
 
 #: Up to this many entries a look-up is a chain of selects, above it a gather.
 CHAIN_LIMIT = 8
@@ -76,7 +76,7 @@ def total(values: Array, num_axes: int = 1) -> Array:
 
 
 def product(x: Array, y: Array) -> Array:
-    """X * y, rounded by itself, for sums of products.
+    """The product x * y, rounded by itself, for sums of products.
 
     A compiler may fuse one of two products into the addition that follows, without rounding it, and
     chooses differently in vector code and in the scalar rest of a batch. The maximum, which changes
@@ -146,43 +146,52 @@ def where_lane(condition: Array, yes: _T, no: _T) -> _T:
 class Lifted:
     """A user's agent, written for one pair without lanes, made to run over lanes.
 
-    Each method of `agent` is mapped over the trailing axis with `jax.vmap`. Right, and slower than
-    an agent written over lanes; `lift` makes one.
+    Each method of `agent` is mapped over the trailing axes with `jax.vmap`, and so are those of its
+    fields that have lanes. Right, and slower than an agent written over lanes; `lift` makes one.
     """
 
     agent: Any
     num_words: int = static(default=1)
 
     def init(self, spec: Any) -> Any:
-        """The wrapped agent's initial state, repeated over lanes."""
-        state = self.agent.init(spec._replace(lanes=()))
-        return jax.tree.map(
-            lambda x: jnp.broadcast_to(
-                jnp.asarray(x)[(...,) + (None,) * len(spec.lanes)], jnp.shape(x) + spec.lanes
-            ),
-            state,
-        )
+        """The wrapped agent's initial state, in every lane."""
+        alone = spec._replace(lanes=())
+        return self._over_lanes(lambda agent, _: agent.init(alone))(jnp.zeros(spec.lanes))
 
     def begin(self, state: Any, contract: Any) -> Any:
         """`agent.begin`, lane by lane."""
-        return _over_lanes(self.agent.begin, contract.target.ndim - 2)(state, contract)
+        begin = lambda agent, contract, state: agent.begin(state, contract)  # noqa: E731
+        return self._over_lanes(begin, contract.target.ndim - 2)(contract, state)
 
     def act(self, state: Any, h: Array, s: Array, words: Array) -> tuple[Array, Any]:
         """`agent.act`, lane by lane; `h` is shared."""
-        act = lambda state, s, words: self.agent.act(state, h, s, words)  # noqa: E731
-        return _over_lanes(act, s.ndim)(state, s, words)
+        act = lambda agent, s, state, words: agent.act(state, h, s, words)  # noqa: E731
+        return self._over_lanes(act)(s, state, words)
 
     def update(self, state: Any, episode: Any, memo: Any) -> Any:
         """`agent.update`, lane by lane."""
-        return _over_lanes(self.agent.update, episode.actions.ndim - 1)(state, episode, memo)
+        update = lambda agent, episode, state, memo: agent.update(state, episode, memo)  # noqa: E731
+        return self._over_lanes(update, episode.actions.ndim - 1)(episode, state, memo)
+
+    def _over_lanes(self, function: Any, num_lane_axes: int | None = None) -> Any:
+        """`function(agent, *args)` of one pair, as a function of args with lanes.
+
+        The number of lane axes is that of the first argument, unless given.
+        """
+        has_lanes = map_with_rank(
+            lambda leaf, rank: -1 if jnp.ndim(leaf) > rank else None, self.agent
+        )
+
+        def mapped(first: Any, *rest: Any) -> Any:
+            lane_axes = first.ndim if num_lane_axes is None else num_lane_axes
+            over = function
+            for _ in range(lane_axes):
+                over = jax.vmap(over, (has_lanes, *(-1,) * (1 + len(rest))), -1)
+            return over(self.agent, first, *rest)
+
+        return mapped
 
 
 def lift(agent: Any) -> Lifted:
     """Run an agent written for one pair (arrays without lanes) in the engine."""
-    return Lifted(agent=agent, num_words=getattr(agent, "num_words", 1))
-
-
-def _over_lanes(function: Any, num_lane_axes: int) -> Any:
-    for _ in range(num_lane_axes):
-        function = jax.vmap(function, in_axes=-1, out_axes=-1)
-    return function
+    return Lifted(agent=agent, num_words=agent.num_words)

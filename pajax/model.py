@@ -54,7 +54,7 @@ def pooled(model: Model) -> Model:
 
 
 def confidence(num_episodes: int) -> Array:
-    """Log K, the logarithm in the bonus (K counted as at least 2)."""
+    """The logarithm of K in the bonus, log K (K counted as at least 2)."""
     return jnp.log(jnp.asarray(max(num_episodes, 2), float))
 
 
@@ -90,5 +90,5 @@ def mean_rewards(model: Model) -> Array:
 
 
 def hoeffding_bonus(visits: Array, scale: Array, confidence: Array) -> Array:
-    """Scale sqrt(log K / N), [H, S, A, ...], with N counted as at least 1."""
+    """Bonus scale sqrt(log K / N), [H, S, A, ...], with N counted as at least 1."""
     return scale * jnp.sqrt(confidence / jnp.maximum(visits, 1.0))

@@ -97,7 +97,7 @@ def best_response(game: Game, transfer: Array | None = None) -> Array:
 
 
 def welfare_reward(game: Game) -> Array:
-    """U + max_b v, [T, S, A, ...]."""
+    """Welfare of a step, u + max_b v, [T, S, A, ...]."""
     return game.agent_reward + game.principal_reward.max(3)
 
 
@@ -106,13 +106,20 @@ def welfare_values(game: Game) -> Values:
     return backward_induction(welfare_reward(game), game.transition, game.horizon)
 
 
+def best_own_action(game: Game, policy: Array) -> Array:
+    """argmax_b v[h, s, pi(h, s), b], int32 [H, S, ...]; ties to the lowest."""
+    best = jnp.argmax(game.principal_reward, axis=3).astype(jnp.int32)  # [T, S, A, ...]
+    best = jnp.broadcast_to(best, (game.horizon, *best.shape[1:]))
+    return lanes.lookup(jnp.moveaxis(best, 2, 0), policy)
+
+
 def policy_welfare(game: Game, policy: Array) -> Array:
     """W^pi [...], welfare an episode of a policy, with the best own actions."""
     return expected(game, policy_values(game, policy, welfare_reward(game)))
 
 
 def expected(game: Game, values: Any) -> Array:
-    """Rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
+    """Value of an episode, rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
     values = values.values if isinstance(values, Values) else values
     return lanes.total(lanes.product(game.initial, values[0]))
 

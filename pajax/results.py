@@ -14,6 +14,7 @@ are cumulative from the first episode to the checkpoint, in float64, unless said
     unresolved         at the checkpoint: number of transfers not resolved
     phase_one_length   at the end, without the episode dimension
     status             at the end: 0, or the sum of 1 (numbers not finite), 2 (unresolved transfers)
+                       and 4 (not run: the study was interrupted)
 
 and for each game: optimal_welfare W*, agent_value rho . V0 and laissez_faire_welfare, the welfare
 of the agent's optimum without transfers. All are in reward units; an episode has at most 2 H of
@@ -22,6 +23,8 @@ welfare.
 
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from pajax import _checks, planning
 from pajax.game import Game
 from pajax.simulate import Record
 
-NON_FINITE, UNRESOLVED = 1, 2
+NON_FINITE, UNRESOLVED, NOT_RUN = 1, 2, 4
 DIMENSIONS = ("game", "agent", "mechanism", "seed", "episode")
 _AT_CHECKPOINT = ("transfer_error", "unresolved")
 _SUMMED = (
@@ -89,15 +92,17 @@ def make_dataset(
     shape = (len(optimal), len(agents), len(mechanisms), num_seeds, len(checkpoints))
     names = (*_SUMMED, "realised_welfare", *_AT_CHECKPOINT)
     values = {name: np.full(shape, np.nan) for name in names}
+    was_run = np.zeros(shape[:-1], bool)
     for (agent, mechanism), variables in cells.items():
         at = (slice(None), list(agents).index(agent), list(mechanisms).index(mechanism))
+        was_run[at] = True
         for name in names:
             values[name][at] = variables[name]
     welfare = values.pop("realised_welfare")
     values["realised_regret"] = checkpoints * optimal[:, None, None, None, None] - welfare
     variables: dict[str, Any] = {name: (DIMENSIONS, value) for name, value in values.items()}
     variables["phase_one_length"] = (DIMENSIONS[:-1], values["phase_one"][..., -1])
-    variables["status"] = (DIMENSIONS[:-1], _status(values))
+    variables["status"] = (DIMENSIONS[:-1], _status(values, was_run))
     per_game = {"optimal_welfare": optimal, "agent_value": own, "laissez_faire_welfare": left_alone}
     variables |= {name: (("game",), np.atleast_1d(value)) for name, value in per_game.items()}
     coordinates = {
@@ -125,9 +130,15 @@ def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
         "dimensions": {str(name): list(v.dims) for name, v in dataset.variables.items()},
         "attributes": dict(dataset.attrs),
     }
-    arrays["header"] = np.array(json.dumps(header))
+    _checks.require(
+        not any(array.dtype.hasobject for array in arrays.values()),
+        "dataset",
+        "objects",
+        "be plain",
+    )
+    arrays["header"] = np.array(json.dumps(header, default=_as_plain))
     with atomic_file(path) as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
     return path
 
 
@@ -143,9 +154,9 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
             arrays = {name: archive[name] for name in archive.files if name != "header"}
-    except (KeyError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+    except FileNotFoundError:
+        raise
+    except (KeyError, EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"path: got {path}, must be a file written by pajax.save") from error
     _checks.require(header["format"] <= _FORMAT, "path", path, f"have format at most {_FORMAT}")
     found: dict[str, dict[str, Any]] = {"data": {}, "coordinate": {}}
@@ -176,10 +187,17 @@ class atomic_file:  # noqa: N801, used as a function
             os.unlink(self._file.name)
 
 
-def _status(values: Mapping[str, np.ndarray]) -> np.ndarray:
-    is_finite = np.all([np.isfinite(values[name]).all(-1) for name in _SUMMED], axis=0)
+def _status(values: Mapping[str, np.ndarray], was_run: np.ndarray) -> np.ndarray:
+    names = (*_SUMMED, "realised_regret")
+    is_finite = np.all([np.isfinite(values[name]).all(-1) for name in names], axis=0)
     has_unresolved = values["unresolved"][..., -1] > 0
-    return (NON_FINITE * ~is_finite + UNRESOLVED * has_unresolved).astype(np.int8)
+    status = NON_FINITE * (was_run & ~is_finite) + UNRESOLVED * has_unresolved
+    return (status + NOT_RUN * ~was_run).astype(np.int8)
+
+
+def _as_plain(value: Any) -> Any:
+    """NumPy values as JSON can hold them."""
+    return np.asarray(value).tolist()
 
 
 def _npz(path: str | os.PathLike[str]) -> Path:

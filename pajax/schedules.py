@@ -19,9 +19,9 @@ Schedule = float | Array | Callable[[Any], Any]
 class PowerSchedule:
     """scale / (count + 1)^exponent, at most `maximum`."""
 
-    scale: Any = axes(default=1.0)
+    scale: Any = axes(low=0.0, default=1.0)
     exponent: Any = axes(default=1.0 / 3.0)
-    maximum: Any = axes(default=1.0)
+    maximum: Any = axes(low=0.0, high=1.0, default=1.0)
 
     def __call__(self, count: Any) -> Array:
         """The value at a count."""

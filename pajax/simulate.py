@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array, lax
 
 from pajax import _checks, draws, lanes, planning
-from pajax._pytree import with_lanes
+from pajax._pytree import check, with_lanes
 from pajax.game import Game, prepare, reset, step
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
 
@@ -103,6 +103,8 @@ def make_schedule(num_episodes: int, record: Any, adapting_until: float = 0.0) -
       ValueError: `record` is not increasing, or does not end with `num_episodes`.
     """
     num_episodes = _checks.whole("num_episodes", num_episodes)
+    rule = "be less than 2^24, where counts in float32 stop"
+    _checks.require(num_episodes < 2**24, "num_episodes", num_episodes, rule)
     record = np.asarray(record, np.int64)
     increasing = (
         record.ndim == 1 and record.size > 0 and bool((np.diff(record, prepend=0) > 0).all())
@@ -156,11 +158,43 @@ def simulate(
     Returns:
       A `Record`, each array [I, ...] with one entry for each record interval.
     """
+    check_parts(key, game, {"agent": agent}, {"mechanism": mechanism}, [key.shape])
+    is_shared = game.lanes in ((), key.shape)
+    _checks.require(is_shared, "key", f"shape {key.shape}", f"have the game's lanes {game.lanes}")
     record = checkpoints(num_episodes) if record is None else record
     schedule = make_schedule(num_episodes, record, mechanism.adapting_until)
     game, agent, mechanism = (with_lanes(x, key.shape) for x in (game, agent, mechanism))
     progress = start(game, agent, mechanism, num_episodes)
     return advance(key, game, agent, mechanism, progress, schedule)[1]
+
+
+def check_parts(
+    key: Any, game: Any, agents: Any, mechanisms: Any, lanes: list[tuple[int, ...]]
+) -> None:
+    """Check the parts of a run by name, before it starts.
+
+    Raises:
+      ValueError: a part is not what it should be, or does not fit the game.
+    """
+    _checks.require(isinstance(key, Array), "key", repr(key), "be made by jax.random.key(seed)")
+    draws.key_words(key)
+    _checks.require(isinstance(game, Game), "game", repr(game), "be a pajax.Game")
+    for parts, methods in (
+        (agents, ("init", "begin", "act", "update")),
+        (mechanisms, ("init", "post", "update", "observe", "report")),
+    ):
+        for name, part in parts.items():
+            missing = [method for method in methods if not hasattr(part, method)]
+            _checks.require(not missing, name, repr(part), f"have {', '.join(methods)}")
+    sizes = {
+        "s": game.num_states,
+        "a": game.num_actions,
+        "b": game.num_own_actions,
+        "h": game.horizon,
+    }
+    check(game, "game", sizes, [game.lanes])
+    for name, part in (*agents.items(), *mechanisms.items()):
+        check(part, name, sizes, [game.lanes, *lanes])
 
 
 def start(game: Game, agent: Agent, mechanism: Mechanism, num_episodes: int) -> Progress:

@@ -26,7 +26,16 @@ from tqdm.auto import tqdm
 from pajax import _checks, results
 from pajax._pytree import map_with_rank, with_lanes
 from pajax.game import Game
-from pajax.simulate import Progress, Record, Schedule, advance, checkpoints, make_schedule, start
+from pajax.simulate import (
+    Progress,
+    Record,
+    Schedule,
+    advance,
+    check_parts,
+    checkpoints,
+    make_schedule,
+    start,
+)
 
 #: Lanes of a chunk on a CPU: a chunk's tables should stay in the cache.
 CPU_CHUNK = 128
@@ -56,6 +65,7 @@ class Layout(NamedTuple):
     def of(num_pairs: int, chunk_lanes: int | None = None, devices: Any = None) -> "Layout":
         """Chunks for `num_pairs` on the given devices, by default all local ones."""
         devices = jax.local_devices() if devices is None else list(devices)
+        _checks.require(len(devices) > 0, "devices", "none", "name at least one device")
         per_device = math.ceil(num_pairs / len(devices))
         if chunk_lanes is None:
             chunk_lanes = CPU_CHUNK if devices[0].platform == "cpu" else per_device
@@ -105,13 +115,10 @@ def study(
       ValueError: an argument breaks a rule; said before anything runs.
       StudyInterrupted: on Ctrl-C, with the finished cells.
     """
-    _checks.require(len(agents) > 0, "agents", "none", "name at least one agent")
-    _checks.require(len(mechanisms) > 0, "mechanisms", "none", "name at least one mechanism")
-    _checks.whole("num_seeds", num_seeds)
-    lanes_rule = "have at most one lane axis (a batch of games)"
-    _checks.require(len(game.lanes) <= 1, "game", f"lanes {game.lanes}", lanes_rule)
+    _check_study(key, game, agents, mechanisms, num_seeds)
     record = checkpoints(num_episodes) if record is None else np.asarray(record, np.int64)
     make_schedule(num_episodes, record)  # raises early
+    _rehearse(game, agents, mechanisms, num_episodes)
     game = with_lanes(game, game.lanes or (1,))
     num_games = game.lanes[0]
     layout = Layout.of(num_games * num_seeds, chunk_lanes, devices)
@@ -127,7 +134,7 @@ def study(
         attributes=_attributes(key, game, agents, mechanisms, num_episodes, num_seeds, layout),
     )
     cells: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    hide = {None: None, True: False, False: True}[progress]
+    hide = None if progress is None else not progress
     bar = tqdm(total=len(names) * num_episodes, disable=hide, unit="ep", unit_scale=True)
     try:
         with bar:
@@ -166,7 +173,7 @@ class Cell(NamedTuple):
         game_of_lane = layout.pairs // num_seeds
 
         def spread(leaf: Any, rank: int) -> Array:
-            leaf = jnp.asarray(leaf)
+            leaf = jnp.asarray(np.asarray(leaf))  # a Python number must not compile anew
             if leaf.ndim == rank == 0:
                 return leaf
             leaf = leaf[..., None] if leaf.ndim == rank else leaf
@@ -278,6 +285,30 @@ def _over_chunks(structure: Structure, function: Any, num_inputs: int) -> Any:
         out_specs=spec,
         check_vma=False,
     )
+
+
+def _check_study(key: Any, game: Any, agents: Any, mechanisms: Any, num_seeds: int) -> None:
+    """The arguments of a study, before anything runs."""
+    for name, parts in (("agents", agents), ("mechanisms", mechanisms)):
+        is_named = isinstance(parts, Mapping) and len(parts) > 0
+        _checks.require(is_named, name, repr(parts), "map at least one name to an object")
+    named_agents = {f"agents[{name!r}]": part for name, part in agents.items()}
+    named_mechanisms = {f"mechanisms[{name!r}]": part for name, part in mechanisms.items()}
+    check_parts(key, game, named_agents, named_mechanisms, [])
+    _checks.require(key.shape == (), "key", f"shape {key.shape}", "be one key, not several")
+    _checks.whole("num_seeds", num_seeds)
+    rule = "have at most one lane axis (a batch of games)"
+    _checks.require(len(game.lanes) <= 1, "game", f"lanes {game.lanes}", rule)
+
+
+def _rehearse(game: Game, agents: Any, mechanisms: Any, num_episodes: int) -> None:
+    """Trace the first stage of every cell, so that what cannot run fails before anything does."""
+    for agent in agents.values():
+        for mechanism in mechanisms.values():
+            parts = tuple(with_lanes(part, game.lanes) for part in (game, agent, mechanism))
+            opening = jax.eval_shape(functools.partial(start, num_episodes=num_episodes), *parts)
+            jax.eval_shape(parts[1].begin, opening.agent, opening.contract)
+            jax.eval_shape(parts[2].report, opening.mechanism)
 
 
 def _pair_keys(key: Array, num_games: int, num_seeds: int) -> Array:

@@ -44,7 +44,7 @@ def coase_value(game: Game) -> Array:
 
 
 def minimal_payment(game: Game, policy: Array) -> Array:
-    """Rho . (V0 - V_u^pi)[0] (T2), [...]: least expected payment that implements a policy."""
+    """Least expected payment that implements a policy, rho . (V0 - V_u^pi)[0] (T2), [...]."""
     own = planning.policy_values(game, policy, game.agent_reward)
     return planning.expected(game, planning.agent_values(game).values - own)
 
@@ -67,10 +67,10 @@ def implementation_gap(game: Game, target: Array, transfer: Array) -> Array:
 
 
 def safe_margin(horizon: int, width: Array | float, margin: Array | float) -> Array:
-    """Gamma + w (H - 1 - h) (T4), [H, ...]: what to add to an upper end, growing to early steps."""
-    steps_left = horizon - 1 - jnp.arange(horizon, dtype=float)
-    width = jnp.asarray(width, float)
-    return margin + width * steps_left.reshape((-1,) + (1,) * width.ndim)
+    """What to add to an upper end, gamma + w (H - 1 - h) (T4), [H, ...]; more at early steps."""
+    width, margin = jnp.broadcast_arrays(jnp.asarray(width, float), jnp.asarray(margin, float))
+    later = horizon - 1 - jnp.arange(horizon, dtype=float)
+    return margin + width * later.reshape((-1,) + (1,) * width.ndim)
 
 
 def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContract:
@@ -78,7 +78,7 @@ def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContra
 
     Args:
       game: the game; each lane has its own contract.
-      amounts: candidates for x; by default 0 to max tau* + 0.01 in steps of at most 0.001 of H.
+      amounts: candidates for x; by default 1,001 equally spaced from 0 to max tau* + 0.01.
 
     Ties go to the lowest action, then the lowest amount.
     """
@@ -103,7 +103,7 @@ def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContra
 
 
 def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseContract:
-    """Transfers of only `levels` amounts, equally spaced from 0 to max tau* + margin.
+    """Minimal transfers rounded up to `levels` amounts, equally spaced from 0 to max tau* + margin.
 
     An action with tau* > 0 is charged the smallest level that is at least tau* + margin, one with
     tau* = 0 nothing. The target maximises v - charge, as in (T3), and its charge is posted. The

@@ -87,7 +87,7 @@ ALL_GAMES = {
     "pollution, gaussian": lambda: px.games.pollution(horizon=2, noise="gaussian"),
     "random": random_game,
 }
-SLOW_GAMES = ("garnet", "random")
+SLOW_GAMES = ("garnet", "pollution, gaussian", "random")
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class BestResponse:
     """
 
     game: Game
-    epsilon: Any = axes(default=0.0)
+    epsilon: Any = axes(low=0.0, high=1.0, default=0.0)
 
     num_words = 1
 

@@ -8,6 +8,7 @@ from jax import Array
 from pajax import lanes
 from pajax._pytree import axes, pytree, static
 from pajax.agents.base import (
+    MEMORIES,
     TabularMemo,
     TabularState,
     epsilon_greedy,
@@ -45,9 +46,9 @@ class QLearning:
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """
 
-    epsilon: Any = axes(default_factory=_default_epsilon)
-    learning_rate: Any = axes(default=None)
-    memory: str = static(default="aware")
+    epsilon: Any = axes(low=0.0, high=1.0, default_factory=_default_epsilon)
+    learning_rate: Any = axes(low=0.0, high=1.0, default=None)
+    memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 1
 

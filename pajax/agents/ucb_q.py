@@ -8,6 +8,7 @@ from jax import Array
 from pajax import lanes
 from pajax._pytree import axes, pytree, static
 from pajax.agents.base import (
+    MEMORIES,
     TabularMemo,
     TabularState,
     next_values,
@@ -42,8 +43,8 @@ class UCBQ:
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """
 
-    bonus: Any = axes(default=0.03)
-    memory: str = static(default="aware")
+    bonus: Any = axes(low=0.0, default=0.03)
+    memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 0
 

@@ -7,7 +7,7 @@ from jax import Array
 
 from pajax import lanes, model
 from pajax._pytree import axes, pytree, static
-from pajax.agents.base import changed, value_bound
+from pajax.agents.base import MEMORIES, changed, value_bound
 from pajax.protocols import Contract, Episode, Spec
 
 
@@ -32,9 +32,9 @@ class UCBVI:
         and "blind" take payments for rewards (see `pajax.agents.base`).
     """
 
-    bonus: Any = axes(default=0.2)
+    bonus: Any = axes(low=0.0, default=0.2)
     stationary: bool = static(default=True)
-    memory: str = static(default="aware")
+    memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 0
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pajax import _checks
-from pajax.game import Game
+from pajax.game import NOISES, Game
 
 
 def garnet(
@@ -48,6 +48,7 @@ def garnet(
         return _draw(jax.random.fold_in(key, index), sizes, mixing, horizon, noise)
 
     _checks.whole("horizon", horizon)
+    _checks.choice("noise", noise, NOISES)
     if num_games is None:
         return one(jnp.asarray(0))
     return jax.vmap(one, out_axes=-1)(jnp.arange(_checks.whole("num_games", num_games)))

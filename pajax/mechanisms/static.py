@@ -7,6 +7,7 @@ knows the game: an oracle's transfers, or the coarse contracts of `pajax.transfe
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from pajax import _checks, planning, transfers
@@ -15,18 +16,18 @@ from pajax.game import Game
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
 
 
-def _contract(spec: Spec, transfer: Array, target: Array) -> Contract:
-    """A contract, spread over lanes, with the principal's own action 0."""
-    lanes = (1,) * (3 + len(spec.lanes))
-    transfer = jnp.asarray(transfer, float)
-    transfer = transfer.reshape(transfer.shape + lanes[transfer.ndim :])
-    target = jnp.asarray(target, jnp.int32)
-    target = target.reshape(target.shape + lanes[target.ndim + 1 :])
+def _contract(spec: Spec, transfer: Array, target: Array, own_action: Array) -> Contract:
+    """A contract from arrays [H or 1, S or 1, A or 1, lanes or none]."""
     return Contract(
-        transfer=spec.per_action() + transfer,
-        own_action=spec.per_state(0),
-        target=spec.per_state(0) + target,
+        transfer=spec.per_action() + _aligned(jnp.asarray(transfer, float), 3, spec),
+        own_action=spec.per_state(0) + _aligned(jnp.asarray(own_action, jnp.int32), 2, spec),
+        target=spec.per_state(0) + _aligned(jnp.asarray(target, jnp.int32), 2, spec),
     )
+
+
+def _aligned(table: Array, rank: int, spec: Spec) -> Array:
+    """A table with one axis for each of the spec's lanes behind its `rank` own axes."""
+    return table.reshape(table.shape + (1,) * (rank + len(spec.lanes) - table.ndim))
 
 
 class _Static:
@@ -57,64 +58,65 @@ class _Static:
 
 @pytree
 class NoTransfer(_Static):
-    """Laissez-faire: nothing is ever paid."""
+    """Laissez-faire: nothing is ever paid, and the principal plays its own action 0."""
 
     def init(self, spec: Spec) -> Contract:
         """No transfers, no target."""
-        return _contract(spec, jnp.zeros((1, 1, 1)), jnp.full((1, 1), -1))
+        none = jnp.zeros((1, 1, 1))
+        return _contract(spec, none, jnp.full((1, 1), -1), own_action=none[0])
 
 
 @pytree
 class FixedTransfers(_Static):
     """Posts given transfers for ever. `FixedTransfers.oracle(game)` knows the game."""
 
-    transfer: Array = axes("h", "s", "a")  # [H, S, A, ...] >= 0
-    target: Array = axes("h", "s")  # int [H, S, ...], -1 where none
+    transfer: Array = axes("h", "s", "a", low=0.0)  # [H, S, A, ...]
+    target: Array = axes("h", "s", low=-1)  # int [H, S, ...], -1 where none
+    own_action: Array = axes("h", "s", low=0)  # int [H, S, ...]
 
     @staticmethod
-    def make(transfer: Any, target: Any = None) -> "FixedTransfers":
-        """Checked transfers [H, S, A, ...]; `target` is int [H, S, ...], by default none.
+    def make(transfer: Any, target: Any = None, own_action: Any = None) -> "FixedTransfers":
+        """Checked transfers [H, S, A, ...]; target (by default none) and own action, [H, S, ...].
 
         Raises:
-          ValueError: transfers are not finite, negative, or of other shape than the target.
+          ValueError: transfers are not finite, negative, or the shapes do not go together.
         """
-        checked = _checks.finite("transfer", transfer)
-        low = checked.min() if checked.size else 0.0
-        _checks.require(low >= 0.0, "transfer", low, "be at least 0 everywhere")
-        _checks.require(
-            checked.ndim >= 3, "transfer", f"shape {checked.shape}", "have axes [H, S, A, ...]"
-        )
-        shape = checked.shape[:2] + checked.shape[3:]
-        target = jnp.full(shape, -1, jnp.int32) if target is None else jnp.asarray(target)
-        _checks.require(
-            target.shape == shape, "target", f"shape {target.shape}", f"have shape {shape}"
-        )
-        return FixedTransfers(transfer=jnp.asarray(checked, float), target=target)
+        checked = _checks.in_range("transfer", transfer, 0.0, np.inf)
+        shape = checked.shape
+        _checks.require(len(shape) >= 3, "transfer", f"shape {shape}", "have axes [H, S, A, ...]")
+        tables = {}
+        for name, table, default in (("target", target, -1), ("own_action", own_action, 0)):
+            table = np.full((*shape[:2], *shape[3:]), default) if table is None else table
+            tables[name] = jnp.asarray(_checks.in_range(name, table, default, np.inf), jnp.int32)
+            fits, rule = (*shape[:2], *shape[3:]), "have the axes [H, S, ...] of transfer"
+            _checks.require(tables[name].shape == fits, name, f"shape {tables[name].shape}", rule)
+        return FixedTransfers(transfer=jnp.asarray(checked, float), **tables)
 
     @staticmethod
-    def oracle(game: Game, margin: float = 0.1) -> "FixedTransfers":
+    def oracle(game: Game, margin: float | Array = 0.1) -> "FixedTransfers":
         """tau* + margin on the welfare-optimal action, 0 elsewhere (T2), (T3).
 
         The agent is then strictly better off with the target everywhere, by `margin` (reward
         units) or more; payments exceed the minimal ones by the margin a step.
         """
-        _checks.require(margin >= 0.0, "margin", margin, "be at least 0")
         target = planning.greedy(planning.welfare_values(game).q_values)
         least = transfers.minimal_transfers(game)
         paid = transfers.on_target(target, 1.0, game.num_actions) * (least + margin)
-        return FixedTransfers(transfer=paid, target=target)
+        return FixedTransfers(
+            transfer=paid, target=target, own_action=planning.best_own_action(game, target)
+        )
 
     def init(self, spec: Spec) -> Contract:
         """The given contract."""
-        return _contract(spec, self.transfer, self.target)
+        return _contract(spec, self.transfer, self.target, self.own_action)
 
 
 @pytree
 class FlatTransfer(_Static):
     """Pays one amount for one action, in every state and step: a flat subsidy."""
 
-    amount: Any = axes()  # >= 0, reward units
-    action: Any = axes()  # int, the action paid for
+    amount: Any = axes(low=0.0)  # reward units
+    action: Any = axes(low=0)  # int, the action paid for
 
     @staticmethod
     def best(game: Game) -> "FlatTransfer":
@@ -127,7 +129,8 @@ class FlatTransfer(_Static):
         """The amount on the action."""
         action = jnp.broadcast_to(jnp.asarray(self.action, jnp.int32), spec.lanes)
         target = spec.per_state(0) + action
-        return _contract(spec, transfers.on_target(target, self.amount, spec.num_actions), target)
+        paid = transfers.on_target(target, self.amount, spec.num_actions)
+        return _contract(spec, paid, target, own_action=spec.per_state(0))
 
 
 @pytree
@@ -141,10 +144,11 @@ class QuantisedTransfers(_Static):
     """
 
     game: Game
-    margin: Any = axes(default=0.02)
+    margin: Any = axes(low=1e-6, default=0.02)
     levels: int = static(default=4)
 
     def init(self, spec: Spec) -> Contract:
         """The quantised contract."""
         contract = transfers.quantised_contract(self.game, self.levels, self.margin)
-        return _contract(spec, contract.transfer, contract.target)
+        own_action = planning.best_own_action(self.game, contract.target)
+        return _contract(spec, contract.transfer, contract.target, own_action)

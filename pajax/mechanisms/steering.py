@@ -19,6 +19,7 @@ from pajax import lanes, model, planning
 from pajax.mechanisms import estimation
 from pajax.mechanisms.estimation import Intervals
 from pajax.protocols import Spec
+from pajax.transfers import safe_margin
 
 
 class State(NamedTuple):
@@ -96,7 +97,9 @@ def replan(
 
 
 def transfers(state: State, intervals: Intervals, settings: Settings) -> Array:
-    """Hi + gamma + w (H - 1 - h) + bump on the target, [H, S, A, ...] (T4)."""
-    later = settings.prior - 1.0
-    amount = intervals.high + settings.margin + settings.width * later + state.bump
+    """Posted: hi + gamma + w (H - 1 - h) + bump on the target, [H, S, A, ...] (T4)."""
+    horizon, rank = state.bump.shape[0], state.bump.ndim
+    margin = safe_margin(horizon, settings.width, settings.margin)
+    margin = margin.reshape((horizon, *(1,) * (rank - margin.ndim), *margin.shape[1:]))
+    amount = intervals.high + margin + state.bump
     return jnp.where(lanes.one_hot(state.target, amount.shape[2], 2), amount, 0.0)

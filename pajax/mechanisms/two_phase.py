@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from pajax import lanes, model, planning
+from pajax import _checks, lanes, model, planning
 from pajax._pytree import axes, pytree, static
 from pajax.mechanisms import estimation, steering
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
+
+ORDERS = ("parallel", "backward")
 
 
 class RollIn(NamedTuple):
@@ -69,27 +71,34 @@ class TwoPhase:
       repair_visits: visits of (h, s) between two verdicts on compliance.
       max_failures: failed checks after which an action is left unresolved, and longest streak.
       order: "parallel" or "backward".
+      adapting_until: share of the K episodes with short stages (see `pajax.protocols.Mechanism`);
+        raise it with `cap`.
     """
 
-    width: Any = axes(default=None)
-    test_visits: Any = axes(default=None)
-    min_visits: Any = axes(default=20.0)
-    first_offer: Any = axes(default=0.5)
-    inflation: Any = axes(default=0.125)
-    burn: Any = axes(default=0.5)
-    margin: Any = axes(default=0.1)
-    bonus: Any = axes(default=0.1)
-    cap: Any = axes(default=0.5)
-    roll_in: Any = axes(default=1.0)
-    roll_in_episodes: Any = axes(default=50.0)
-    repair_visits: Any = axes(default=20.0)
-    max_failures: Any = axes(default=6.0)
-    order: str = static(default="parallel")
-
-    adapting_until = 0.5
+    width: Any = axes(low=1e-06, default=None)
+    test_visits: Any = axes(low=1.0, default=None)
+    min_visits: Any = axes(low=1.0, default=20.0)
+    first_offer: Any = axes(low=0.0, default=0.5)
+    inflation: Any = axes(low=0.0, high=0.5, default=0.125)
+    burn: Any = axes(low=0.0, high=0.9, default=0.5)
+    margin: Any = axes(low=0.0, default=0.1)
+    bonus: Any = axes(low=0.0, default=0.1)
+    cap: Any = axes(low=0.0, high=1.0, default=0.5)
+    roll_in: Any = axes(low=0.0, default=1.0)
+    roll_in_episodes: Any = axes(low=1.0, default=50.0)
+    repair_visits: Any = axes(low=1.0, default=20.0)
+    max_failures: Any = axes(low=0.0, high=20.0, default=6.0)
+    order: str = static(default="parallel", choices=ORDERS)
+    adapting_until: float = static(default=0.5)
 
     def init(self, spec: Spec) -> State:
-        """Nothing known; a baseline test everywhere."""
+        """Nothing known; a baseline test everywhere.
+
+        Raises:
+          ValueError: the principal has several own actions; it does not learn which to play.
+        """
+        own = spec.num_own_actions
+        _checks.require(own == 1, "game", f"{own} own actions", "have one under TwoPhase")
         settings = self._settings(spec)
         intervals, tests = estimation.init(spec, settings.estimation)
         zero = spec.zeros()
@@ -212,7 +221,7 @@ class TwoPhase:
         is_over = state.is_estimating & ((is_done | ~at_level).all((0, 1)) | at_cap)
         level = roll_in.level - is_over.astype(jnp.int32)
         is_due = is_over | (state.episodes - roll_in.planned >= self.roll_in_episodes)
-        target = _steering_policy(state.model, level, is_done, state.settings.steering)
+        target = _roll_in_policy(state.model, level, is_done, state.settings.steering)
         return state._replace(
             is_estimating=state.is_estimating & (level >= 0),
             roll_in=RollIn(
@@ -224,7 +233,7 @@ class TwoPhase:
         )
 
 
-def _steering_policy(
+def _roll_in_policy(
     seen: model.Model, level: Array, is_done: Array, settings: steering.Settings
 ) -> Array:
     """Optimistic policy [H, S, ...] for reaching a state still untested at step `level`."""
