@@ -32,7 +32,7 @@ def static(*, choices: Iterable[str] | None = None, **kwargs: Any) -> Any:
 def axes(*names: str, low: float = -np.inf, high: float = np.inf, **kwargs: Any) -> Any:
     """An array field with these leading axes (possibly none: a number), then any lanes.
 
-    Its values must lie in [low, high].
+    Its values must lie in [low, high], and be finite if either is given.
     """
     return dataclasses.field(metadata={"axes": names, "low": low, "high": high}, **kwargs)
 
@@ -123,8 +123,9 @@ def check(
         trailing = " or ".join(str(x) for x in dict.fromkeys(allowed))
         rule = f"have axes [{wanted}] and then lanes {trailing}"
         _checks.require(fits and shape[len(names) :] in allowed, name, f"shape {shape}", rule)
-        if not isinstance(leaf, Tracer):
-            _checks.in_range(name, leaf, field.get("low", -np.inf), field.get("high", np.inf))
+        low, high = field.get("low", -np.inf), field.get("high", np.inf)
+        if not isinstance(leaf, Tracer) and (low, high) != (-np.inf, np.inf):
+            _checks.in_range(name, leaf, low, high)
         return leaf
 
     _map(check_leaf, component, argument)

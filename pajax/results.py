@@ -48,6 +48,18 @@ _SUMMED = (
     "phase_one",
 )
 _FORMAT = 1
+#: What a damaged or foreign file raises when it is read.
+_UNREADABLE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def cumulate(record: Record, ends: np.ndarray, checkpoints: np.ndarray) -> dict[str, np.ndarray]:
@@ -151,18 +163,18 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """
     path = _npz(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             header = json.loads(str(archive["header"]))
-            arrays = {name: archive[name] for name in archive.files if name != "header"}
+            is_known = header["format"] <= _FORMAT
+            found: dict[str, dict[str, Any]] = {"data": {}, "coordinate": {}}
+            for full_name in [name for name in archive.files if name != "header"]:
+                kind, name = full_name.split("/", 1)
+                found[kind][name] = (header["dimensions"][name], archive[full_name])
     except FileNotFoundError:
         raise
-    except (KeyError, EOFError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"path: got {path}, must be a file written by pajax.save") from error
-    _checks.require(header["format"] <= _FORMAT, "path", path, f"have format at most {_FORMAT}")
-    found: dict[str, dict[str, Any]] = {"data": {}, "coordinate": {}}
-    for full_name, array in arrays.items():
-        kind, name = full_name.split("/", 1)
-        found[kind][name] = (header["dimensions"][name], array)
+    _checks.require(is_known, "path", path, f"have format at most {_FORMAT}")
     return xr.Dataset(found["data"], found["coordinate"], header["attributes"])
 
 

@@ -6,6 +6,7 @@ breaks: shapes and types kept, actions in range, transfers finite and not negati
 gives among other lanes what its key gives alone.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from pajax._pytree import pytree, static, with_lanes
 from pajax.agents import QLearning
 from pajax.game import Game
 from pajax.mechanisms import NoTransfer
-from pajax.protocols import Contract, Episode, Spec
+from pajax.protocols import Contract, Episode, Report, Spec, Stage
 from pajax.simulate import Record, advance, make_schedule, simulate, spec_of, start
 
 
@@ -28,6 +29,7 @@ class Log(NamedTuple):
     episodes: Episode
     agent: Any  # the agent's final state
     mechanism: Any  # the mechanism's final state
+    contract: Contract  # the last one posted
 
 
 class _LoggingState(NamedTuple):
@@ -69,7 +71,6 @@ def trajectories(
 ) -> tuple[Log, Record]:
     """Run as `simulate` does, and return every step beside the record. Memory grows with K."""
     schedule = make_schedule(num_episodes, [num_episodes], mechanism.adapting_until)
-    logging = _Logging(agent=agent, num_words=agent.num_words)
     parts = [with_lanes(part, key.shape) for part in (game, agent, mechanism)]
     game, mechanism = parts[0], parts[2]
     logging = _Logging(agent=parts[1], num_words=agent.num_words)
@@ -80,7 +81,7 @@ def trajectories(
         return advance(key, game, agent, mechanism, progress, schedule)
 
     progress, record = run(key, game, logging, mechanism)
-    log = Log(progress.agent.episodes, progress.agent.agent, progress.mechanism)
+    log = Log(progress.agent.episodes, progress.agent.agent, progress.mechanism, progress.contract)
     return log, jax.tree.map(lambda x: x[-1], record)
 
 
@@ -91,65 +92,138 @@ def check_agent(agent: Any, game: Game | None = None, mechanism: Any = None) -> 
 
 def check_mechanism(mechanism: Any, game: Game | None = None, agent: Any = None) -> None:
     """Run a mechanism for 40 episodes and check what `pajax.protocols.Mechanism` asks of it."""
-    game = game or games.pollution()
-    _check_contract(mechanism, game)
-    _check_pair(game, agent or QLearning(), mechanism)
+    _check_pair(game or games.pollution(), agent or QLearning(), mechanism)
 
 
 def check_game(game: Game) -> None:
     """Check a game's tables, its optimum, and that a learner can play it."""
     for name, table in (("transition", game.transition), ("initial", game.initial)):
         axis = 3 if name == "transition" else 0
-        _expect(bool((table >= 0).all()), f"{name}: must be at least 0")
-        _expect(bool(jnp.allclose(table.sum(axis), 1.0, atol=1e-5)), f"{name}: must sum to 1")
+        _expect((table >= 0).all(), f"{name}: must be at least 0")
+        _expect(jnp.allclose(table.sum(axis), 1.0, atol=1e-5), f"{name}: must sum to 1")
     for name in ("agent_reward", "principal_reward"):
         table = getattr(game, name)
-        _expect(bool(((table >= 0) & (table <= 1)).all()), f"{name}: must lie in [0, 1]")
+        _expect(((table >= 0) & (table <= 1)).all(), f"{name}: must lie in [0, 1]")
     welfare = planning.expected(game, planning.welfare_values(game))
     alone = planning.policy_welfare(game, planning.best_response(game))
-    _expect(bool((welfare >= alone - 1e-4).all()), "W*: must be at least laissez-faire welfare")
+    _expect((welfare >= alone - 1e-4).all(), "W*: must be at least laissez-faire welfare")
     if not game.lanes:
         _check_pair(game, QLearning(), NoTransfer())
 
 
 def _check_pair(game: Game, agent: Any, mechanism: Any, num_episodes: int = 40) -> None:
+    """Shapes and types first, without running; then values, alone and among lanes."""
+    spec = spec_of(game, num_episodes)._replace(lanes=(3,))
+    parts = [with_lanes(part, spec.lanes) for part in (game, agent, mechanism)]
+    contract = _check_mechanism_types(parts[2], spec)
+    _check_agent_types(parts[1], spec, contract)
     keys = jax.random.split(jax.random.key(0), 3)
     log, record = trajectories(keys, game, agent, mechanism, num_episodes=num_episodes)
     played = log.episodes.actions
-    _expect(played.dtype == jnp.int32, "act: must return int32 actions")
     in_range = (played >= 0) & (played < game.num_actions)
-    _expect(bool(in_range.all()), f"act: must return actions in 0..{game.num_actions - 1}")
-    finite = all(bool(jnp.isfinite(x).all()) for x in record._replace(transfer_error=played))
-    _expect(finite, "record: must be finite")
-    _expect(bool((record.payment >= 0).all()), "post: must offer transfers of at least 0")
-    _check_state(agent, mechanism, game)
+    _expect(in_range.all(), f"act: must return actions in 0..{game.num_actions - 1}")
+    _check_contract(log.contract, spec)
+    _expect((log.episodes.payments >= 0).all(), "post: must offer transfers of at least 0")
+    numbers = record._replace(transfer_error=record.unresolved)  # an error may be undefined
+    _expect(all(jnp.isfinite(x).all() for x in numbers), "record: must be finite")
+    run = jax.jit(functools.partial(simulate, num_episodes=num_episodes, record=(num_episodes,)))
     for i in range(len(keys)):
-        alone = simulate(keys[i], game, agent, mechanism, num_episodes=num_episodes)
-        for name, one, among in zip(Record._fields, alone, record, strict=True):
-            if name in ("welfare_regret", "payment", "agent_regret"):
-                same = np.allclose(np.asarray(one).sum(), np.asarray(among)[i], rtol=1e-4)
-                _expect(same, f"{name}: lane {i} must be what its key gives alone")
+        alone = run(keys[i], game, agent, mechanism)
+        for name in ("welfare_regret", "agent_regret", "payment"):
+            one, among = getattr(alone, name)[0], getattr(record, name)[i]
+            rule = f"{name}: lane {i} must be what its key gives alone"
+            _expect(np.allclose(one, among, rtol=1e-4, atol=1e-4), rule)
 
 
-def _check_state(agent: Any, mechanism: Any, game: Game) -> None:
-    """States must keep their structure, shapes and types through every method."""
-    spec = spec_of(game, 10)
+def _check_mechanism_types(mechanism: Any, spec: Spec) -> Any:
+    """Checks a mechanism's shapes and types, and returns those of its contracts."""
+    shapes = _Shapes(spec)
+    state = jax.eval_shape(lambda: mechanism.init(spec))
+    contract = jax.eval_shape(mechanism.post, state)
+    _expect_like(contract, shapes.contract, "post: must return a Contract")
+    updated = _traced("update", mechanism.update, state, shapes.episode)
+    _expect_like(updated, state, "update: must keep the state's shapes and types")
+    observed = _traced("observe", mechanism.observe, state, shapes.stage)
+    _expect_like(observed, state, "observe: must keep the state's shapes and types")
+    report = _traced("report", mechanism.report, state)
+    _expect_like(report, shapes.report, "report: must return a Report")
+    return contract
+
+
+def _check_agent_types(agent: Any, spec: Spec, contract: Any) -> None:
+    """Checks an agent's shapes and types."""
+    shapes = _Shapes(spec)
     state = jax.eval_shape(lambda: agent.init(spec))
-    contract = jax.eval_shape(lambda: mechanism.post(mechanism.init(spec)))
-    after = jax.eval_shape(agent.begin, state, contract)
-    _expect(_signature(after) == _signature(state), "begin: must keep the state's shapes and types")
+    begun = _traced("begin", agent.begin, state, contract)
+    _expect_like(begun, state, "begin: must keep the state's shapes and types")
+    words = jax.ShapeDtypeStruct((agent.num_words, *spec.lanes), jnp.uint32)
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    action, memo = _traced("act", agent.act, state, step, shapes.whole(), words)
+    _expect_like(action, shapes.whole(), "act: must return int32 actions, one in each lane")
+    along = lambda x: jax.ShapeDtypeStruct((spec.horizon, *x.shape), x.dtype)  # noqa: E731
+    updated = _traced("update", agent.update, state, shapes.episode, jax.tree.map(along, memo))
+    _expect_like(updated, state, "update: must keep the state's shapes and types")
 
 
-def _check_contract(mechanism: Any, game: Game) -> None:
-    spec = spec_of(game, 10)
-    contract = mechanism.post(mechanism.init(spec))
-    shape = (game.horizon, game.num_states, game.num_actions)
-    _expect(contract.transfer.shape == shape, f"post: transfer must have shape {shape}")
-    _expect(contract.target.shape == shape[:2], f"post: target must have shape {shape[:2]}")
-    _expect(contract.target.dtype == jnp.int32, "post: target must be int32")
-    _expect(contract.own_action.dtype == jnp.int32, "post: own_action must be int32")
-    offered = np.asarray(contract.transfer)
-    _expect(bool(np.isfinite(offered).all() and (offered >= 0).all()), "post: must be at least 0")
+class _Shapes:
+    """Shapes and types of what the engine hands over, and of what it wants back."""
+
+    def __init__(self, spec: Spec) -> None:
+        h, s, a = spec.horizon, spec.num_states, spec.num_actions
+        self._spec = spec
+        steps = (self.whole(h), self.whole(h), self.whole(h), self.real(h), self.real(h))
+        self.episode = Episode(*steps)
+        count: Any = jax.ShapeDtypeStruct((), jnp.int32)
+        self.stage = Stage(self.real(h, s, a), count)
+        self.contract = Contract(self.real(h, s, a), self.whole(h, s), self.whole(h, s))
+        yes = jnp.bool_
+        self.report = Report(self._like(yes), self.real(h, s, a), self._like(yes, h, s, a))
+
+    def whole(self, *axes: int) -> Any:
+        return self._like(jnp.int32, *axes)
+
+    def real(self, *axes: int) -> Any:
+        return self._like(jnp.zeros(()).dtype, *axes)
+
+    def _like(self, dtype: Any, *axes: int) -> Any:
+        return jax.ShapeDtypeStruct((*axes, *self._spec.lanes), dtype)
+
+
+def _traced(method: str, function: Any, *shapes: Any) -> Any:
+    """The shapes that a method returns; what it raises is told with the method's name."""
+    try:
+        return jax.eval_shape(function, *shapes)
+    except (TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise AssertionError(f"{method}: must accept what the engine gives; {reason}") from error
+
+
+def _check_contract(contract: Contract, spec: Spec) -> None:
+    """The values of a contract."""
+    offered = contract.transfer
+    is_offer = jnp.isfinite(offered).all() & (offered >= 0).all()
+    _expect(is_offer, "post: must offer finite transfers of at least 0")
+    own, target = contract.own_action, contract.target
+    own_rule = f"post: own_action must lie in 0..{spec.num_own_actions - 1}"
+    _expect(((own >= 0) & (own < spec.num_own_actions)).all(), own_rule)
+    target_rule = f"post: target must lie in -1..{spec.num_actions - 1}"
+    _expect(((target >= -1) & (target < spec.num_actions)).all(), target_rule)
+
+
+def _expect_like(value: Any, wanted: Any, message: str) -> None:
+    """Same structure, shapes and types; of a named tuple, field by field."""
+    if hasattr(wanted, "_fields") and type(value) is type(wanted):
+        for name, got, want in zip(wanted._fields, value, wanted, strict=True):
+            _expect_like(got, want, f"{message}, and in it {name}")
+        return
+    same = _signature(value) == _signature(wanted)
+    _expect(same, f"{message}: got {_told(value)}, must be {_told(wanted)}")
+
+
+def _told(value: Any) -> str:
+    """Types and shapes as one reads them: int32[3]."""
+    leaves = jax.tree.leaves(value)
+    return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves)
 
 
 def _signature(state: Any) -> tuple[Any, list[tuple[Any, Any]]]:
@@ -157,6 +231,6 @@ def _signature(state: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     return tree, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
-def _expect(condition: bool, message: str) -> None:
-    if not condition:
+def _expect(condition: Any, message: str) -> None:
+    if not bool(condition):
         raise AssertionError(message)

@@ -239,11 +239,11 @@ BROKEN_MECHANISMS = {
     "transfers of [H, S]": (posting(lambda c: c._replace(transfer=c.transfer[:, :, 0])), "post: "),
     "float targets": (
         posting(lambda c: c._replace(target=c.target.astype(float))),
-        "target .*int32",
+        "target.*must be int32",
     ),
     "float own actions": (
         posting(lambda c: c._replace(own_action=c.own_action.astype(float))),
-        "own_action .*int32",
+        "own_action.*must be int32",
     ),
     "own actions too large": (
         posting(lambda c: c._replace(own_action=c.own_action + 7)),
@@ -253,7 +253,7 @@ BROKEN_MECHANISMS = {
     "update changes the shape": ({"update": moving}, "update: .*shapes"),
     "observe changes the shape": ({"observe": moving}, "observe: .*shapes"),
     "observe changes the type": ({"observe": shrinking}, "observe: .*types"),
-    "a report of other shape": ({"report": speechless}, "report: .*shape"),
+    "a report of other shape": ({"report": speechless}, "report: .*must be"),
 }
 
 

@@ -172,10 +172,11 @@ class PlainState(NamedTuple):
     transfer: Any  # [H, S, A]
 
 
-class PlainQLearning(NamedTuple):
+@px.pytree
+class PlainQLearning:
     """Tabular Q-learning as a user would write it for one pair, with ordinary indexing."""
 
-    epsilon: Any = 0.2
+    epsilon: Any = px.axes(default=0.2)
 
     num_words = 1
 

@@ -283,7 +283,7 @@ def test_an_interrupted_study_keeps_its_finished_cells(finished, monkeypatch, tm
     rest = kept.isel(agent=1)
     for name in ("welfare_regret", "payment", "phase_one", "unresolved", "realised_regret"):
         assert rest[name].isnull().all(), name
-    assert (rest.status == results.NON_FINITE).all()  # no number can be mistaken for a result
+    assert (rest.status == results.NOT_RUN).all()  # no number can be mistaken for a result
     xr.testing.assert_identical(px.load(px.save(kept, tmp_path / "a.npz")), kept)
 
 

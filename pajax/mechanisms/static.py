@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from pajax import _checks, planning, transfers
 from pajax._pytree import axes, pytree, static
@@ -126,7 +127,13 @@ class FlatTransfer(_Static):
         return FlatTransfer(amount=contract.transfer.max((0, 1, 2)), action=action)
 
     def init(self, spec: Spec) -> Contract:
-        """The amount on the action."""
+        """The amount on the action.
+
+        Raises:
+          ValueError: there is no such action.
+        """
+        if not isinstance(self.action, Tracer):
+            _checks.in_range("action", self.action, 0, spec.num_actions - 1)
         action = jnp.broadcast_to(jnp.asarray(self.action, jnp.int32), spec.lanes)
         target = spec.per_state(0) + action
         paid = transfers.on_target(target, self.amount, spec.num_actions)
