@@ -115,7 +115,7 @@ PARTS = {"table": table, "long": long, "scaling": scaling}
 def main():
     """Run the parts named on the command line, by default all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}")
     for name in parser.parse_args().parts or PARTS:
         PARTS[name](px.games.pollution())
 

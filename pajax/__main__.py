@@ -1,6 +1,7 @@
 """The command line: `pajax study pollution`."""
 
 import argparse
+import itertools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -104,7 +105,9 @@ def run_study(options: argparse.Namespace) -> int:
         if stop.dataset is None:
             print(f"Nothing was written to {folder}.", file=sys.stderr)
         else:
-            kept = px.save(stop.dataset, folder / "interrupted.npz")
+            path = folder / "interrupted.npz"
+            _set_aside(path)
+            kept = px.save(stop.dataset, path)
             print(f"They are kept in {kept}; the rest is NaN there.", file=sys.stderr)
         return 130
     _write(dataset, folder, title=options.game.capitalize())
@@ -114,11 +117,23 @@ def run_study(options: argparse.Namespace) -> int:
 def _write(dataset: Any, folder: Path, title: str) -> None:
     table = tables.format_summary(px.statistics.summary(dataset))
     print(table)
-    saved = px.save(dataset, folder / "results.npz")
+    path = folder / "results.npz"
+    earlier = _set_aside(path)
+    saved = px.save(dataset, path)
     picture = folder / "overview.png"
     with results.atomic_file(picture) as file:
         px.plotting.overview(dataset, title=title).savefig(file, format="png", dpi=160)
     print(f"\nWrote {saved} and {picture}.")
+    if earlier is not None:
+        print(f"Earlier results are in {earlier}.")
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Rename a file that is in the way to the first free `name.N.suffix`."""
+    if not path.exists():
+        return None
+    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in itertools.count(1))
+    return path.rename(next(name for name in names if not name.exists()))
 
 
 def _names(options: Any) -> str:

@@ -180,8 +180,8 @@ def check_parts(
     draws.key_words(key)
     _checks.require(isinstance(game, Game), "game", repr(game), "be a pajax.Game")
     for parts, methods in (
-        (agents, ("init", "begin", "act", "update")),
-        (mechanisms, ("init", "post", "update", "observe", "report")),
+        (agents, ("num_words", "init", "begin", "act", "update")),
+        (mechanisms, ("adapting_until", "init", "post", "update", "observe", "report")),
     ):
         for name, part in parts.items():
             missing = [method for method in methods if not hasattr(part, method)]

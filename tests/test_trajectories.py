@@ -16,12 +16,12 @@ from pajax.testing import trajectories
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-POWER = px.schedules.PowerSchedule(scale=2.0, exponent=0.5)
+POWER = px.schedules.PowerSchedule(scale=3.0, exponent=0.5)
 
 
 def power(count):
     """The same schedule in NumPy."""
-    return min(1.0, 2.0 * (count + 1.0) ** -0.5)
+    return min(1.0, 3.0 * (count + 1.0) ** -0.5)
 
 
 def random_game(seed, *, horizon, stationary):

@@ -23,7 +23,7 @@ from pajax.schedules import PowerSchedule, value_at
 
 
 def _default_epsilon() -> PowerSchedule:
-    return PowerSchedule(scale=2.0, exponent=0.5)
+    return PowerSchedule(scale=3.0, exponent=0.5)
 
 
 class State(NamedTuple):
@@ -40,7 +40,7 @@ class QLearning:
 
     Attributes:
       epsilon: exploration rate, a number or a schedule over episodes, read when a stage begins;
-        by default 2 / (k + 1)^(1/2), since a constant rate costs linear regret (T9).
+        by default 3 / (k + 1)^(1/2), since a constant rate costs linear regret (T9).
       learning_rate: a number or a schedule over the earlier visits n - 1 of (h, s, a); by default
         (H + 1) / (H + n).
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
