@@ -85,7 +85,8 @@ def stage_lengths(num_episodes: int, adapting_until: float = 0.0) -> list[int]:
     """Episodes of each stage: short while the mechanism adapts, then growing with time.
 
     After e episodes a stage is 1 + e/256 long, at most 8, while e < adapting_until K, and 1 + e/64
-    long afterwards.
+    long afterwards. So an agent that plans when a stage begins replans more often under a mechanism
+    that adapts than under a fixed contract.
     """
     lengths, done = [], 0
     while done < num_episodes:
