@@ -17,19 +17,20 @@ from pajax.protocols import Contract, Report
 from pajax.testing import check_agent, check_game, check_mechanism
 
 
-def random_game(horizon: int = 3) -> px.Game:
-    """S = 4, A = 2, B = 2, every table its own at each step."""
+def random_game(num_own_actions: int = 2, horizon: int = 3) -> px.Game:
+    """S = 4, A = 2, every table its own at each step."""
     rng = np.random.default_rng(15)
     return px.make_game(
         transition=rng.dirichlet(np.ones(4), size=(horizon, 4, 2)),
         agent_reward=rng.uniform(size=(horizon, 4, 2)),
-        principal_reward=rng.uniform(size=(horizon, 4, 2, 2)),
+        principal_reward=rng.uniform(size=(horizon, 4, 2, num_own_actions)),
         initial=rng.dirichlet(np.ones(4)),
         horizon=horizon,
     )
 
 
 GAMES = {"pollution": px.games.pollution, "random": random_game}
+LEARN_NO_OWN_ACTION = ("parallel", "backward")
 AGENTS = {
     "best response": lambda game: px.agents.BestResponse(game=game, epsilon=0.1),
     "q-learning": lambda game: px.agents.QLearning(),
@@ -70,8 +71,14 @@ def test_the_quick_selection_meets_every_mechanism_and_game():
 
 @pytest.mark.parametrize(("game", "agent", "mechanism"), EVERY)
 def test_every_pair(game, agent, mechanism):
-    game = GAMES[game]()
+    is_one = game == "random" and mechanism in LEARN_NO_OWN_ACTION
+    game = random_game(num_own_actions=1) if is_one else GAMES[game]()
     check_mechanism(MECHANISMS[mechanism](game), game, AGENTS[agent](game))
+
+
+def test_two_phase_refuses_to_choose_among_own_actions():
+    with pytest.raises(ValueError, match="got 2 own actions, must have one"):
+        check_mechanism(px.mechanisms.TwoPhase(), random_game(num_own_actions=2))
 
 
 @pytest.mark.parametrize("agent", ["q-learning", "ucb-q"])
