@@ -39,7 +39,7 @@ from pajax.simulate import (
 
 #: Lanes of a chunk on a CPU: a chunk's tables should stay in the cache.
 CPU_CHUNK = 128
-#: Longest record interval inside the engine, in episodes: float32 sums stay exact to 1e-6.
+#: Longest record interval inside the engine, in episodes: float32 sums must not run long.
 LONGEST_INTERVAL = 8192
 #: Record intervals of a block, at most, and blocks of a run, about.
 BLOCK_INTERVALS, NUM_BLOCKS = 16, 20
