@@ -1,9 +1,13 @@
 """Settings of JAX that make studies fast on a CPU. They must be made before JAX starts."""
 
+import functools
 import os
+import warnings
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+from jax import lax
 
 from pajax import _checks
 
@@ -43,6 +47,23 @@ def configure(*, cpu_devices: int | None = None, hoist_loops: bool = True) -> Co
     if hoist_loops:
         os.environ["XLA_FLAGS"] = _with_hoisting(os.environ.get("XLA_FLAGS", ""))
     return Configuration(cpu_devices, hoist_loops)
+
+
+@functools.cache
+def warn_unless_hoisting() -> None:
+    """Warn, once, if this process compiles loops on the CPU the slow way."""
+    if not _is_hoisting():
+        warnings.warn(
+            "pajax runs several times slower than it could: loops are not hoisted. "
+            "Call pajax.configure() before anything else uses JAX.",
+            stacklevel=3,
+        )
+
+
+def _is_hoisting() -> bool:
+    """Whether XLA makes one kernel of a loop over an array larger than its default limit."""
+    loop = lambda n: lax.fori_loop(0, n, lambda _, x: x + 1.0, jnp.zeros(2**18))  # noqa: E731
+    return "xla_cpu_small_call" in str(jax.jit(loop).lower(1).compile().as_text())
 
 
 def _with_hoisting(flags: str) -> str:

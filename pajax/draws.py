@@ -65,7 +65,7 @@ def episode_words(
     extra = horizon * max(0, num_agent_words // 2)
     shape = (2 * horizon + 1 + extra, *key[0].shape)
     block = lax.broadcasted_iota(jnp.uint32, shape, 0)
-    first, second = threefry2x32(key, (jnp.broadcast_to(episode, shape), block))
+    first, second = _both_once(threefry2x32(key, (jnp.broadcast_to(episode, shape), block)))
     rewards, dynamics = slice(0, 2 * horizon, 2), slice(1, 2 * horizon, 2)
     more = jnp.stack([first[2 * horizon + 1 :], second[2 * horizon + 1 :]], axis=1)
     more = more.reshape((horizon, -1, *key[0].shape))
@@ -79,9 +79,18 @@ def episode_words(
     return first[2 * horizon], steps
 
 
+def _both_once(words: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Two words made together: as one complex number, since XLA makes each array by itself."""
+    parts = (lax.bitcast_convert_type(word, jnp.float32) for word in words)
+    pair = lanes.once(lax.complex(*parts))
+    first, second = (lax.bitcast_convert_type(x, jnp.uint32) for x in (pair.real, pair.imag))
+    return first, second
+
+
 def uniform(word: Array) -> Array:
     """A number in [0, 1), a multiple of 2^-24, exact in float32."""
-    return (word >> jnp.uint32(8)).astype(float) * 2.0**-24
+    # by way of int32, which CPUs convert many at a time
+    return (word >> jnp.uint32(8)).astype(jnp.int32).astype(float) * 2.0**-24
 
 
 def reward(word: Array, mean: Array, noise: str, scale: Array) -> Array:
@@ -119,19 +128,39 @@ def alias_table(probabilities: Array) -> Array:
     def settle(_: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
         """Fill the emptiest open column from the fullest one, and close it."""
         mass, threshold, alias, is_open = carry
-        lowest = jnp.argmin(jnp.where(is_open, mass, jnp.inf), 1, keepdims=True)
-        low = columns == lowest.astype(jnp.int32)
-        high = jnp.argmax(jnp.where(is_open, mass, -jnp.inf), 1, keepdims=True).astype(jnp.int32)
-        kept = jnp.sum(jnp.where(low, mass, 0.0), 1, keepdims=True)
-        threshold = jnp.where(low, jnp.minimum(mass, 1.0), threshold)
-        alias = jnp.where(low, high, alias)
-        mass = jnp.where(columns == high, mass - (1.0 - jnp.minimum(kept, 1.0)), mass)
+        emptiest, kept, fullest = _extremes(mass, is_open)
+        kept = jnp.minimum(kept, 1.0)
+        low, high = columns == emptiest, columns == fullest
+        threshold = jnp.where(low, kept, threshold)
+        alias = jnp.where(low, fullest, alias)
+        mass = jnp.where(high, mass - (1.0 - kept), mass)
         return mass, threshold, alias, is_open & ~low
 
     carry = (probabilities * size, threshold, alias, jnp.ones(probabilities.shape, bool))
     _, threshold, alias, _ = lax.fori_loop(0, size - 1, settle, carry)
     scaled = jnp.clip(jnp.round(threshold * 2.0**24), 0, 2**24 - 1).astype(jnp.uint32)
     return (scaled << jnp.uint32(8)) | alias.astype(jnp.uint32)
+
+
+def _extremes(mass: Array, is_open: Array) -> tuple[Array, Array, Array]:
+    """First emptiest open column, its mass, first fullest one: [N, S, ...] -> [N, 1, ...] each."""
+
+    def compare(column: Array, carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        low, least, high, most = carry
+        value = lax.dynamic_slice_in_dim(mass, column, 1, 1)
+        is_candidate = lax.dynamic_slice_in_dim(is_open, column, 1, 1)
+        is_less, is_more = is_candidate & (value < least), is_candidate & (value > most)
+        return (
+            jnp.where(is_less, column, low),
+            jnp.where(is_less, value, least),
+            jnp.where(is_more, column, high),
+            jnp.where(is_more, value, most),
+        )
+
+    none, infinite = jnp.zeros_like(mass[:, :1], jnp.int32), jnp.full_like(mass[:, :1], jnp.inf)
+    start = (none, infinite, none, -infinite)
+    low, least, high, _ = lax.fori_loop(jnp.int32(0), jnp.int32(mass.shape[1]), compare, start)
+    return low, least, high
 
 
 class Sampler(NamedTuple):
@@ -142,14 +171,6 @@ class Sampler(NamedTuple):
     """
 
     table: Array  # [T, N * S, ...] packed
-
-    @staticmethod
-    def of(probabilities: Array) -> "Sampler":
-        """From probabilities [T, N, S, ...]."""
-        steps, rows, size = probabilities.shape[:3]
-        rest = probabilities.shape[3:]
-        packed = alias_table(probabilities.reshape((steps * rows, size, *rest)))
-        return Sampler(packed.reshape((steps, rows * size, *rest)))
 
     def draw(self, word: Array, h: Array | int, index: Array, size: int) -> Array:
         """An outcome in 0..size-1 of distribution `index` at step h."""

@@ -9,6 +9,7 @@ w = u + v: transfers cancel in it.
 Tables carry a leading time axis T, which is 1 for a stationary table and H otherwise.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -63,22 +64,11 @@ class Game:
         return f"Game({sizes}, H={self.horizon}, noise={self.noise!r}{batch})"
 
 
-class Transition(NamedTuple):
-    """What one step of a game produced."""
-
-    next_state: Array  # int32 [...]
-    agent_reward: Array  # [...]
-    principal_reward: Array  # [...]
-
-
 class Tables(NamedTuple):
-    """A game prepared for drawing: mean rewards and alias tables, flattened for one look-up each.
+    """A game prepared for drawing, flattened for one look-up each; made once a run by `prepare`."""
 
-    Made once a run by `prepare`; the engine and `step` draw from it.
-    """
-
-    agent_reward: Array  # [T, S * A, ...]
-    principal_reward: Array  # [T, S * A * B, ...]
+    agent_reward: Array  # flat [T * S * A, ...]
+    principal_reward: Array  # flat [T * S * A * B, ...]
     next_state: draws.Sampler  # over S, indexed by s * A + a
     initial_state: draws.Sampler  # over S, index 0
 
@@ -160,13 +150,14 @@ def stack_games(games: Any) -> Game:
 
 def prepare(game: Game) -> Tables:
     """The game prepared for drawing."""
-    u, v, p = game.agent_reward, game.principal_reward, game.transition
-    states, lanes_shape = game.num_states, game.lanes
+    # one call for all distributions, since it takes long to compile
+    rows = jnp.concatenate([lanes.flat(game.transition), game.initial[None]])
+    packed = draws.alias_table(rows)
     return Tables(
-        agent_reward=u.reshape((u.shape[0], -1, *lanes_shape)),
-        principal_reward=v.reshape((v.shape[0], -1, *lanes_shape)),
-        next_state=draws.Sampler.of(p.reshape((p.shape[0], -1, states, *lanes_shape))),
-        initial_state=draws.Sampler.of(game.initial[None, None]),
+        agent_reward=lanes.flat(game.agent_reward),
+        principal_reward=lanes.flat(game.principal_reward, 4),
+        next_state=draws.Sampler(packed[:-1].reshape((game.transition.shape[0], -1, *game.lanes))),
+        initial_state=draws.Sampler(packed[-1:]),
     )
 
 
@@ -175,30 +166,42 @@ def reset(game: Game, tables: Tables, word: Array) -> Array:
     return tables.initial_state.draw(word, 0, jnp.zeros(word.shape, jnp.int32), game.num_states)
 
 
-def step(
-    game: Game, tables: Tables, words: tuple[Array, Array, Array], h: Array | int, s: Array,
-    a: Array, b: Array | int,
-) -> Transition:  # fmt: skip
-    """One step: rewards and next state of playing a (and b) at (h, s).
+def next_state(
+    game: Game, tables: Tables, word: Array, h: Array | int, s: Array, a: Array
+) -> Array:
+    """The state after playing a at (h, s), int32 [...], from a random word [...]."""
+    return tables.next_state.draw(word, h, s * game.num_actions + a, game.num_states)
+
+
+def rewards(
+    game: Game, tables: Tables, words: tuple[Array, Array], states: Array, actions: Array,
+    own_actions: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """The agent's and the principal's rewards in the steps of an episode.
 
     Args:
       game: the game.
       tables: the same, prepared for drawing.
-      words: random words for the agent's reward, the principal's reward and the next state.
-      h: step, the same in all lanes.
-      s: state, int32 [...].
-      a: the agent's action, int32 [...].
-      b: the principal's own action, int32 [...].
+      words: random words for the agent's and the principal's rewards, [H, ...] each.
+      states: int32 [H, ...].
+      actions: the agent's, int32 [H, ...].
+      own_actions: the principal's, int32 [H, ...].
     """
-    cell = s * game.num_actions + a
-    u = lanes.lookup(lanes.at_step(tables.agent_reward, h), cell)
-    own_cell = cell * game.num_own_actions + b
-    v = lanes.lookup(lanes.at_step(tables.principal_reward, h), own_cell)
-    return Transition(
-        next_state=tables.next_state.draw(words[2], h, cell, game.num_states),
-        agent_reward=draws.reward(words[0], u, game.noise, game.noise_scale),
-        principal_reward=draws.reward(words[1], v, game.noise, game.noise_scale),
+    cell = states * game.num_actions + actions
+    u = lanes.read(tables.agent_reward, _at_steps(game.agent_reward, cell))
+    own_cell = cell * game.num_own_actions + own_actions
+    v = lanes.read(tables.principal_reward, _at_steps(game.principal_reward, own_cell))
+    return (
+        draws.reward(words[0], u, game.noise, game.noise_scale),
+        draws.reward(words[1], v, game.noise, game.noise_scale),
     )
+
+
+def _at_steps(table: Array, cell: Array) -> Array:
+    """The numbers of cells [H, ...] in a table [T, ...] with its steps, if it has any."""
+    if table.shape[0] == 1:
+        return cell
+    return lanes.cells((math.prod(table.shape[1 : table.ndim + 1 - cell.ndim]),), cell)
 
 
 def _with_time(table: np.ndarray, tail: tuple[int, ...], name: str, horizon: int) -> np.ndarray:

@@ -11,6 +11,8 @@ on the batch, which would break bitwise equality of a lane with the pair simulat
 """
 
 import functools
+import math
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
@@ -21,8 +23,12 @@ from pajax._pytree import map_with_rank, pytree, static
 
 #: Up to this many entries a look-up is a chain of selects, above it a gather.
 CHAIN_LIMIT = 8
-#: Up to this many cells a write compares all of them, above it it loops over single cells.
+#: Up to this many terms a sum is a tree, above it a loop.
+TREE_LIMIT = 32
+#: Up to this many cells a write compares all of them, above it it loops over single cells, ...
 ONE_HOT_LIMIT = 40
+#: ... so many lanes in one pass.
+LOOP_LANES = 8
 
 _T = TypeVar("_T")
 
@@ -34,53 +40,129 @@ def at_step(table: Array, h: Array | int) -> Array:
     return lax.dynamic_index_in_dim(table, h, 0, keepdims=False)
 
 
-def lookup(table: Array, index: Array) -> Array:
-    """`table[index]` lane by lane: table [N, ...], index [...] -> [...]."""
-    if table.shape[0] > CHAIN_LIMIT:
-        return jnp.take_along_axis(table, index[None], axis=0, mode="promise_in_bounds")[0]
-    found = table[0]
-    for i in range(1, table.shape[0]):
-        found = jnp.where(index == i, table[i], found)
+def lookup(table: Array, index: Array, axis: int = 0) -> Array:
+    """`table[index]` along an axis, lane by lane: table [N, ...], index [...] -> [...]."""
+    if table.shape[axis] > CHAIN_LIMIT:
+        index = jnp.broadcast_to(index, table.shape[:axis] + table.shape[axis + 1 :])
+        index = jnp.expand_dims(index, axis)
+        found = jnp.take_along_axis(table, index, axis, mode="promise_in_bounds")
+        return found.squeeze(axis)
+    found, *others = slices(table, axis)
+    for i, entry in enumerate(others, start=1):
+        found = jnp.where(index == i, entry, found)
     return found
 
 
-def row(table: Array, index: Array) -> Array:
-    """`table[index, :]` lane by lane: table [N, M, ...], index [...] -> [M, ...]."""
-    return jnp.stack([lookup(table[:, j], index) for j in range(table.shape[1])])
+def slices(values: Array, axis: int = 0) -> list[Array]:
+    """`values` cut along an axis, which a transpose would copy first."""
+    cut = functools.partial(lax.index_in_dim, values, axis=axis, keepdims=False)
+    return [cut(i) for i in range(values.shape[axis])]
 
 
-def argmax(values: Array) -> tuple[Array, Array]:
-    """First maximiser over the leading axis and its value: [N, ...] -> int32 [...], [...]."""
-    index, best = jnp.zeros(values.shape[1:], jnp.int32), values[0]
-    for i in range(1, values.shape[0]):
-        better = values[i] > best
-        index, best = jnp.where(better, i, index), jnp.where(better, values[i], best)
+def cells(sizes: tuple[int, ...], *index: Array) -> Array:
+    """The number of cell (h, *index[h]) in a table [H, *sizes, ...]: [H, lanes], int32."""
+    steps = jnp.arange(index[0].shape[0], dtype=jnp.int32)
+    number = steps.reshape((-1,) + (1,) * (index[0].ndim - 1))
+    for size, i in zip(sizes, index, strict=True):
+        number = number * size + i
+    return once(number)
+
+
+def flat(table: Array, num_axes: int = 3) -> Array:
+    """A table with its first axes as one, [N, lanes], in the order of `cells`.
+
+    Look-ups need a table that is stored like this: a reshape inside the loop would be undone by
+    XLA, at the price of dividing every index.
+    """
+    return table.reshape((-1, *table.shape[num_axes:]))
+
+
+def read(table: Array, cell: Array) -> Array:
+    """`table[cell]` lane by lane: a flat table [N, lanes], cell [H, lanes] -> [H, lanes]."""
+    if table.shape[0] <= CHAIN_LIMIT:
+        return once(lookup(table[:, None], cell))
+    return once(table.at[(cell, *_lane_index(table.shape[1:]))].get(mode="promise_in_bounds"))
+
+
+def row(table: Array, h: Array, s: Array, sizes: tuple[int, ...]) -> Array:
+    """Row (h, s) of a flat table [H * S * A, lanes] with sizes (S, A): s [lanes] -> [A, lanes]."""
+    states, actions = sizes
+    if states <= CHAIN_LIMIT:
+        rows = lax.dynamic_slice_in_dim(table, h * (states * actions), states * actions)
+        return once(lookup(rows.reshape((states, actions, *table.shape[1:])), s))
+    columns = jnp.arange(actions, dtype=jnp.int32).reshape((-1,) + (1,) * s.ndim)
+    return read(table, (h * states + s) * actions + columns)
+
+
+def once(x: _T) -> _T:
+    """`x`, made once, however many readers it has.
+
+    XLA on the CPU would rather repeat cheap arithmetic in every reader than store it, even where
+    the reader is a table of which each cell asks again. What enters a loop it must store, and a
+    loop of no passes, whose number of passes it cannot see, changes nothing.
+    """
+
+    def store(x: _T) -> _T:
+        no_passes = lax.optimization_barrier(jnp.int32(0))
+        overwrite = lambda _, x: jax.tree.map(jnp.zeros_like, x)  # noqa: E731
+        return lax.fori_loop(jnp.int32(0), no_passes, overwrite, x)
+
+    return lax.platform_dependent(x, cpu=store, default=lambda x: x)
+
+
+def argmax(values: Array, axis: int = 0) -> tuple[Array, Array]:
+    """First maximiser along an axis and its value: [N, ...] -> int32 [...], [...]."""
+    best, *others = slices(values, axis)
+    index = jnp.zeros(best.shape, jnp.int32)
+    for i, value in enumerate(others, start=1):
+        better = value > best
+        index, best = jnp.where(better, i, index), jnp.where(better, value, best)
     return index, best
 
 
-def maximum(values: Array) -> Array:
-    """Maximum over the leading axis: [N, ...] -> [...]."""
-    return functools.reduce(jnp.maximum, values)
+def maximum(values: Array, axis: int = 0) -> Array:
+    """Maximum along an axis: [N, ...] -> [...]."""
+    return functools.reduce(jnp.maximum, slices(values, axis))
 
 
-def total(values: Array, num_axes: int = 1) -> Array:
-    """Sum over the first `num_axes` axes, in an order that depends on their sizes alone."""
-    values = values.reshape((-1, *values.shape[num_axes:]))
-    while values.shape[0] > 1:
-        half = values.shape[0] // 2
-        rest = values[2 * half :]
-        values = values[:half] + values[half : 2 * half]
-        if rest.shape[0]:
-            values = jnp.concatenate([values[:-1], values[-1:] + rest])
-    return values[0]
+def total(values: Array, axis: int = 0) -> Array:
+    """Sum along an axis, in an order that depends on its length alone: [N, ...] -> [...]."""
+    if values.shape[axis] > TREE_LIMIT:
+        return dot(None, jnp.moveaxis(values, axis, 0))
+    terms = slices(values, axis)
+    while len(terms) > 1:
+        half, is_odd = divmod(len(terms), 2)
+        pairs = [x + y for x, y in zip(terms[:half], terms[half : 2 * half], strict=True)]
+        terms = [*pairs[:-1], pairs[-1] + terms[-1]] if is_odd else pairs
+    return terms[0]
+
+
+def dot(weights: Array | None, tables: _T) -> _T:
+    """Sums of weights * table over the first axis, row by row: [N, ...] each -> [...].
+
+    Args:
+      weights: [N, ...], or None for ones.
+      tables: [N, ...], or a tree of such, summed in one pass.
+    """
+
+    def add_row(n: Array, sums: _T) -> _T:
+        at = lambda table: lax.dynamic_index_in_dim(table, n, 0, keepdims=False)  # noqa: E731
+        if weights is None:
+            return jax.tree.map(lambda sum, table: sum + at(table), sums, tables)
+        weight = at(weights)
+        return jax.tree.map(lambda sum, table: sum + product(weight, at(table)), sums, tables)
+
+    num_rows = jax.tree.leaves(tables)[0].shape[0]
+    zeros = jax.tree.map(lambda table: jnp.zeros(table.shape[1:], table.dtype), tables)
+    return lax.fori_loop(jnp.int32(0), jnp.int32(num_rows), add_row, zeros)
 
 
 def product(x: Array, y: Array) -> Array:
-    """The product x * y, rounded by itself, for sums of products.
+    """The product x * y, rounded by itself, for sums that contain products.
 
-    A compiler may fuse one of two products into the addition that follows, without rounding it, and
-    chooses differently in vector code and in the scalar rest of a batch. The maximum, which changes
-    no number, stands in between.
+    A compiler may fuse a product into the addition that follows, without rounding it, and does or
+    does not by what else is near: by the shape of the batch, or in vector code and not in its
+    scalar rest. The maximum, which changes no number, stands in between.
     """
     return jnp.maximum(x * y, jnp.finfo(x.dtype).min)
 
@@ -91,50 +173,125 @@ def one_hot(index: Array, size: int, axis: int) -> Array:
     return jnp.expand_dims(index, axis) == positions.reshape((-1,) + (1,) * (index.ndim - axis))
 
 
-def write(table: Array, cell: tuple[Array, ...], value: Array) -> Array:
-    """`table[h, *cell[h]] = value[h]` for every h.
+def write(tables: _T, cell: Array, values: _T) -> _T:
+    """`table[cell[h]] = value[h]` for every h, in one table or several at once.
 
     Args:
-      table: [H, N, M, ..., lanes].
-      cell: one int32 index [H, lanes] for each of the axes N, M, ...
-      value: [H, lanes].
+      tables: [H, N, M, ..., lanes], flat or not, or a tree of such, with equally many cells.
+      cell: [H, lanes], as made by `cells`.
+      values: [H, lanes], or a tree of such.
     """
-    return _update(table, cell, value, lambda _, new: new)
+    return _update(tables, cell, values, "set")
 
 
-def add(table: Array, cell: tuple[Array, ...], value: Array) -> Array:
-    """`table[h, *cell[h]] += value[h]` for every h; shapes as in `write`."""
-    return _update(table, cell, value, lambda old, new: old + new)
+def add(tables: _T, cell: Array, values: _T) -> _T:
+    """`table[cell[h]] += value[h]` for every h; arguments as in `write`."""
+    return _update(tables, cell, values, "add")
 
 
-def _update(table: Array, cell: tuple[Array, ...], value: Array, combine: Any) -> Array:
-    sizes, lanes = table.shape[1 : 1 + len(cell)], table.shape[1 + len(cell) :]
-    flat = cell[0]
-    for index, size in zip(cell[1:], sizes[1:], strict=True):
-        flat = flat * size + index
-    cells = table.reshape((table.shape[0], -1, *lanes))
-    return _update_cells(cells, flat, value, combine).reshape(table.shape)
+def _update(tables: _T, cell: Array, values: _T, how: str) -> _T:
+    num_cells = jax.tree.leaves(tables)[0].size // cell.size
+    if num_cells <= ONE_HOT_LIMIT:
+        return jax.tree.map(
+            lambda table, value: _update_one_hot(table, cell, value, how), tables, values
+        )
+    flattened = jax.tree.map(lambda table: table.reshape((-1, *cell.shape[1:])), tables)
+    updated = lax.platform_dependent(
+        flattened,
+        cell,
+        values,
+        cpu=functools.partial(_update_by_loop, how=how),
+        default=functools.partial(_update_by_scatter, how=how),
+    )
+    return jax.tree.map(lambda new, old: new.reshape(old.shape), updated, tables)
 
 
-def _update_cells(table: Array, cell: Array, value: Array, combine: Any) -> Array:
-    if table.shape[1] <= ONE_HOT_LIMIT:
-        return jnp.where(one_hot(cell, table.shape[1], 1), combine(table, value[:, None]), table)
-    lanes, zero = cell.shape[1:], jnp.int32(0)
-    flat = table.reshape((*table.shape[:2], -1))
-    cell, value = (x.reshape((*x.shape[:1], -1)) for x in (cell, value))
+def _update_one_hot(table: Array, cell: Array, value: Array, how: str) -> Array:
+    """Compares all cells of a step; in the table's own shape, since a reshape would copy it."""
+    lanes, num_cells = cell.shape[1:], table.size // cell.size
 
-    def update_cell(h: Array, lane: Array, flat: Array) -> Array:
-        at = (h, lax.dynamic_slice(cell, (h, lane), (1, 1))[0, 0], lane)
-        old = lax.dynamic_slice(flat, at, (1, 1, 1))
-        new = lax.dynamic_slice(value, (h, lane), (1, 1))[None]
-        return lax.dynamic_update_slice(flat, combine(old, new), at)
+    def spread(x: Array) -> Array:
+        shape = (cell.shape[0], num_cells, *lanes)
+        return jnp.broadcast_to(x[:, None], shape).reshape(table.shape)
 
-    def update_step(h: Array, flat: Array) -> Array:
-        update_lane = lambda lane, flat: update_cell(h, lane, flat)  # noqa: E731
-        return lax.fori_loop(zero, jnp.int32(flat.shape[2]), update_lane, flat)
+    # rows of the last axis begin at `first`; all numbers as one array would be kept in memory
+    *ahead, width = table.shape[: table.ndim - len(lanes)]
+    first = jnp.arange(math.prod(ahead), dtype=jnp.int32).reshape((*ahead, *(1,) * (cell.ndim)))
+    is_cell = spread(cell) - first * width == _iota(table.shape, len(ahead))
+    new = table + spread(value) if how == "add" else spread(value)
+    return jnp.where(is_cell, new, table)
 
-    flat = lax.fori_loop(zero, jnp.int32(table.shape[0]), update_step, flat)
-    return flat.reshape(table.shape[:2] + lanes)
+
+def _update_by_scatter(tables: _T, cell: Array, values: _T, *, how: str) -> _T:
+    def update(table: Array, value: Array) -> Array:
+        at = table.at[(cell, *_lane_index(cell.shape[1:]))]
+        put = at.add if how == "add" else at.set
+        return put(value, mode="promise_in_bounds", unique_indices=True)
+
+    return jax.tree.map(update, tables, values)
+
+
+def _update_by_loop(tables: _T, cell: Array, values: _T, *, how: str) -> _T:
+    """Loops over single cells, a few lanes a pass; a scatter would break the fused loop nest."""
+    horizon = cell.shape[0]
+    as_matrix = lambda x: x.reshape((x.shape[0], -1))  # noqa: E731
+    matrices, values, cell = jax.tree.map(as_matrix, (tables, values, cell))
+    lanes = cell.shape[1]
+    # unsigned indices are not checked for being negative
+    entry = lambda x, at: lax.dynamic_slice(x, _unsigned(at), (1, 1))  # noqa: E731
+
+    def update_cell(h: Array, lane: Array, matrices: _T) -> _T:
+        at = _unsigned((entry(cell, (h, lane))[0, 0], lane))
+
+        def update(table: Array, value: Array) -> Array:
+            new = entry(value, (h, lane))
+            new = entry(table, at) + new if how == "add" else new
+            return lax.dynamic_update_slice(table, new, at)
+
+        return jax.tree.map(update, matrices, values)
+
+    def update_step(h: Array, matrices: _T) -> _T:
+        def update_some(i: Array, matrices: _T) -> _T:
+            for j in range(LOOP_LANES):
+                matrices = update_cell(h, i * LOOP_LANES + j, matrices)
+            return matrices
+
+        passes, rest = divmod(lanes, LOOP_LANES)
+        matrices = lax.fori_loop(jnp.int32(0), jnp.int32(passes), update_some, matrices)
+        for lane in range(lanes - rest, lanes):
+            matrices = update_cell(h, jnp.int32(lane), matrices)
+        return matrices
+
+    matrices = lax.fori_loop(jnp.int32(0), jnp.int32(horizon), update_step, matrices)
+    return jax.tree.map(lambda new, old: new.reshape(old.shape), matrices, tables)
+
+
+def _unsigned(index: tuple[Array, ...]) -> tuple[Array, ...]:
+    return tuple(i.astype(jnp.uint32) for i in index)
+
+
+def _lane_index(lanes: tuple[int, ...]) -> tuple[Array, ...]:
+    """An index for each axis of lanes, which picks each lane's own entries."""
+    return tuple(_iota(lanes, axis) for axis in range(len(lanes)))
+
+
+def _iota(shape: tuple[int, ...], axis: int) -> Array:
+    return lax.broadcasted_iota(jnp.int32, shape, axis)
+
+
+def when(condition: Array, function: Callable[..., _T], x: _T, *inputs: Any) -> _T:
+    """`function(x, *inputs)` where a scalar condition holds, else `x`.
+
+    As a loop of one pass or none, which, unlike a conditional, does not keep XLA from compiling
+    the whole loop nest to one kernel. Work that depends on neither `x` nor `inputs` XLA moves out
+    of the loop, where it is done in any case.
+    """
+
+    def once_more(i: Array, x: _T) -> _T:
+        _, arguments = lax.optimization_barrier((i, (x, *inputs)))
+        return function(*arguments)
+
+    return lax.fori_loop(jnp.int32(0), jnp.asarray(condition, jnp.int32), once_more, x)
 
 
 def where_lane(condition: Array, yes: _T, no: _T) -> _T:

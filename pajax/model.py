@@ -28,7 +28,7 @@ class Model(NamedTuple):
     @property
     def visits(self) -> Array:
         """N, [H, S, A, ...]."""
-        return self.transitions.sum(3)
+        return lanes.once(lanes.total(self.transitions, 3))
 
 
 def empty(spec: Spec) -> Model:
@@ -38,11 +38,11 @@ def empty(spec: Spec) -> Model:
 
 def observe(model: Model, episode: Episode, rewards: Array) -> Model:
     """The model after one more episode, with whatever `rewards` [H, ...] are being modelled."""
-    cell = (episode.states, episode.actions)
+    states, actions = model.transitions.shape[1:3]
+    cell = lanes.cells((states, actions), episode.states, episode.actions)
+    move = cell * states + episode.next_states
     return Model(
-        transitions=lanes.add(
-            model.transitions, (*cell, episode.next_states), jnp.ones_like(rewards)
-        ),
+        transitions=lanes.add(model.transitions, move, jnp.ones_like(rewards)),
         rewards=lanes.add(model.rewards, cell, rewards),
     )
 
@@ -73,7 +73,7 @@ def optimistic_plan(model: Model, mean_rewards: Array, bonus: Array, bound: Arra
         kernel = transitions / jnp.maximum(visits, 1.0)[:, :, None]
         q_values = reward + bonus + expectation(kernel, values)
         q_values = jnp.where(visits > 0.0, jnp.minimum(bound, q_values), bound)
-        values = lanes.maximum(jnp.moveaxis(q_values, 1, 0))
+        values = lanes.maximum(q_values, 1)
         return values, (values, q_values)
 
     visits = model.visits

@@ -34,6 +34,9 @@ class Values(NamedTuple):
 
 def expectation(transition: Array, values: Array) -> Array:
     """sum_s' P[s, a, s'] V[s'], from s' = 0 upward: [S, A, S', ...], [S', ...] -> [S, A, ...]."""
+    if values.shape[0] > lanes.TREE_LIMIT:
+        weights = jnp.moveaxis(transition, 2, 0)
+        return lanes.dot(weights, jnp.broadcast_to(values[:, None, None], weights.shape))
     result = lanes.product(transition[:, :, 0], values[0])
     for successor in range(1, values.shape[0]):
         result = result + lanes.product(transition[:, :, successor], values[successor])
@@ -45,7 +48,7 @@ def backward_induction(reward: Array, transition: Array, horizon: int) -> Values
 
     def back(values: Array, h: Array) -> tuple[Array, tuple[Array, Array]]:
         q_values = lanes.at_step(reward, h) + expectation(lanes.at_step(transition, h), values)
-        values = lanes.maximum(jnp.moveaxis(q_values, 1, 0))
+        values = lanes.maximum(q_values, 1)
         return values, (values, q_values)
 
     last = jnp.zeros(transition.shape[1:2] + transition.shape[4:], reward.dtype)
@@ -55,7 +58,7 @@ def backward_induction(reward: Array, transition: Array, horizon: int) -> Values
 
 def greedy(q_values: Array) -> Array:
     """First maximiser over actions: [H, S, A, ...] -> int32 [H, S, ...]."""
-    return lanes.argmax(jnp.moveaxis(q_values, 2, 0))[0]
+    return lanes.argmax(q_values, 2)[0]
 
 
 def policy_values(game: Game, policy: Array, reward: Array) -> Array:
@@ -63,7 +66,7 @@ def policy_values(game: Game, policy: Array, reward: Array) -> Array:
 
     def back(values: Array, h: Array) -> tuple[Array, Array]:
         q_values = lanes.at_step(reward, h) + expectation(lanes.at_step(game.transition, h), values)
-        values = lanes.lookup(jnp.moveaxis(q_values, 1, 0), lanes.at_step(policy, h))
+        values = lanes.lookup(q_values, lanes.at_step(policy, h), 1)
         return values, values
 
     last = jnp.zeros((game.num_states, *game.lanes), reward.dtype)
@@ -76,9 +79,8 @@ def occupancy(game: Game, policy: Array) -> Array:
     """Probabilities [H, S, ...] of being in s at step h under a policy, int [H, S, ...]."""
 
     def forward(mass: Array, h: Array) -> tuple[Array, Array]:
-        kernel = jnp.moveaxis(lanes.at_step(game.transition, h), 1, 0)  # [A, S, S', ...]
         played = lanes.at_step(policy, h)[:, None]  # [S, 1, ...]
-        kernel = lanes.lookup(kernel, jnp.broadcast_to(played, kernel.shape[1:]))
+        kernel = lanes.lookup(lanes.at_step(game.transition, h), played, 1)
         return lanes.total(lanes.product(kernel, mass[:, None])), mass
 
     policy = _every_step(policy, game.horizon)
@@ -110,7 +112,7 @@ def best_own_action(game: Game, policy: Array) -> Array:
     """argmax_b v[h, s, pi(h, s), b], int32 [H, S, ...]; ties to the lowest."""
     best = jnp.argmax(game.principal_reward, axis=3).astype(jnp.int32)  # [T, S, A, ...]
     best = jnp.broadcast_to(best, (game.horizon, *best.shape[1:]))
-    return lanes.lookup(jnp.moveaxis(best, 2, 0), policy)
+    return lanes.lookup(best, policy, 2)
 
 
 def policy_welfare(game: Game, policy: Array) -> Array:

@@ -29,8 +29,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import xarray as xr
+from jax import Array
 
 from pajax import _checks, planning
 from pajax.game import Game
@@ -98,9 +100,7 @@ def make_dataset(
       checkpoints: episode counts.
       attributes: strings and numbers that say how the study was run.
     """
-    optimal = np.atleast_1d(_float64(planning.expected(game, planning.welfare_values(game))))
-    own = np.atleast_1d(_float64(planning.expected(game, planning.agent_values(game))))
-    left_alone = _float64(planning.policy_welfare(game, planning.best_response(game)))
+    optimal, own, left_alone = (np.atleast_1d(_float64(x)) for x in _reference_values(game))
     shape = (len(optimal), len(agents), len(mechanisms), num_seeds, len(checkpoints))
     names = (*_SUMMED, "realised_welfare", *_AT_CHECKPOINT)
     values = {name: np.full(shape, np.nan) for name in names}
@@ -116,7 +116,7 @@ def make_dataset(
     variables["phase_one_length"] = (DIMENSIONS[:-1], values["phase_one"][..., -1])
     variables["status"] = (DIMENSIONS[:-1], _status(values, was_run))
     per_game = {"optimal_welfare": optimal, "agent_value": own, "laissez_faire_welfare": left_alone}
-    variables |= {name: (("game",), np.atleast_1d(value)) for name, value in per_game.items()}
+    variables |= {name: (("game",), value) for name, value in per_game.items()}
     coordinates = {
         "game": np.arange(shape[0]),
         "agent": np.array(agents, str),
@@ -125,6 +125,16 @@ def make_dataset(
         "episode": np.asarray(checkpoints, np.int64),
     }
     return xr.Dataset(variables, coordinates, dict(attributes))
+
+
+@jax.jit
+def _reference_values(game: Game) -> tuple[Array, Array, Array]:
+    """W*, rho . V0, and the welfare of the agent's optimum without transfers."""
+    return (
+        planning.expected(game, planning.welfare_values(game)),
+        planning.expected(game, planning.agent_values(game)),
+        planning.policy_welfare(game, planning.best_response(game)),
+    )
 
 
 def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:

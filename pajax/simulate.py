@@ -12,6 +12,8 @@ run over one record interval and start again at 0, so that float32 does not drif
 adds them up in float64.
 """
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -21,11 +23,12 @@ from jax import Array, lax
 
 from pajax import _checks, draws, lanes, planning
 from pajax._pytree import check, with_lanes
-from pajax.game import Game, prepare, reset, step
+from pajax.game import Game, Tables, next_state, prepare, reset, rewards
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
 
-#: Longest stage while a mechanism adapts, in episodes.
-LONGEST_ADAPTING_STAGE = 8
+#: Longest stage while a mechanism adapts, in episodes: so many for each further state, since a
+#: (h, s) is then met the more rarely, and at least so many.
+ADAPTING_EPISODES_A_STATE, ADAPTING_EPISODES = 4, 8
 
 
 class Record(NamedTuple):
@@ -55,6 +58,15 @@ class Schedule(NamedTuple):
     bounds: np.ndarray  # int32 [I + 1], interval i holds segments bounds[i] .. bounds[i + 1] - 1
 
 
+class Prices(NamedTuple):
+    """What each play counts for in the record, under one contract; flat [H * S * A, ...] each."""
+
+    welfare_regret: Array
+    agent_regret: Array
+    payment: Array
+    off_target: Array
+
+
 class Progress(NamedTuple):
     """All that changes while a run goes on; it can be saved between record intervals."""
 
@@ -63,6 +75,8 @@ class Progress(NamedTuple):
     mechanism: Any
     contract: Contract  # of the stage under way
     stage: Stage  # what was played of it
+    prices: Prices  # under the last contract that was priced
+    is_priced: Array  # bool scalar: that is `contract`, in every lane
 
 
 class Oracle(NamedTuple):
@@ -73,6 +87,13 @@ class Oracle(NamedTuple):
     minimal_transfers: Array  # [H, S, A, ...]
 
 
+class World(NamedTuple):
+    """What a run needs of its game, made once."""
+
+    tables: Tables
+    oracle: Oracle
+
+
 def checkpoints(num_episodes: int, per_decade: int = 16) -> np.ndarray:
     """Log-spaced episode counts from 1 to K, with 0.9 K among them for late shares; int64."""
     num_episodes = _checks.whole("num_episodes", num_episodes)
@@ -81,23 +102,26 @@ def checkpoints(num_episodes: int, per_decade: int = 16) -> np.ndarray:
     return np.unique(np.round(np.append(spaced, max(1.0, 0.9 * num_episodes))).astype(np.int64))
 
 
-def stage_lengths(num_episodes: int, adapting_until: float = 0.0) -> list[int]:
+def stage_lengths(num_episodes: int, adapting_until: float = 0.0, num_states: int = 1) -> list[int]:
     """Episodes of each stage: short while the mechanism adapts, then growing with time.
 
-    After e episodes a stage is 1 + e/256 long, at most 8, while e < adapting_until K, and 1 + e/64
-    long afterwards. So an agent that plans when a stage begins replans more often under a mechanism
-    that adapts than under a fixed contract.
+    After e episodes a stage is 1 + e/256 long, at most max(8, 4 (S - 1)), while
+    e < adapting_until K, and 1 + e/64 long afterwards. So an agent that plans when a stage begins
+    replans more often under a mechanism that adapts than under a fixed contract.
     """
+    longest = max(ADAPTING_EPISODES, ADAPTING_EPISODES_A_STATE * (num_states - 1))
     lengths, done = [], 0
     while done < num_episodes:
         is_adapting = done < adapting_until * num_episodes
-        length = min(1 + done // 256, LONGEST_ADAPTING_STAGE) if is_adapting else 1 + done // 64
+        length = min(1 + done // 256, longest) if is_adapting else 1 + done // 64
         lengths.append(min(length, num_episodes - done))
         done += lengths[-1]
     return lengths
 
 
-def make_schedule(num_episodes: int, record: Any, adapting_until: float = 0.0) -> Schedule:
+def make_schedule(
+    num_episodes: int, record: Any, adapting_until: float = 0.0, num_states: int = 1
+) -> Schedule:
     """The stages of a run (see `stage_lengths`), cut where a record interval ends.
 
     Raises:
@@ -113,7 +137,7 @@ def make_schedule(num_episodes: int, record: Any, adapting_until: float = 0.0) -
     _checks.require(increasing, "record", record, "be increasing episode counts of at least 1")
     last = int(record[-1])
     _checks.require(last == num_episodes, "record", last, f"end with num_episodes = {num_episodes}")
-    stage_ends = np.cumsum(stage_lengths(num_episodes, adapting_until))
+    stage_ends = np.cumsum(stage_lengths(num_episodes, adapting_until, num_states))
     ends = np.union1d(stage_ends, record)
     closes = np.isin(ends, stage_ends)
     bounds = np.searchsorted(ends, record) + 1
@@ -163,10 +187,10 @@ def simulate(
     is_shared = game.lanes in ((), key.shape)
     _checks.require(is_shared, "key", f"shape {key.shape}", f"have the game's lanes {game.lanes}")
     record = checkpoints(num_episodes) if record is None else record
-    schedule = make_schedule(num_episodes, record, mechanism.adapting_until)
+    schedule = make_schedule(num_episodes, record, mechanism.adapting_until, game.num_states)
     game, agent, mechanism = (with_lanes(x, key.shape) for x in (game, agent, mechanism))
     progress = start(game, agent, mechanism, num_episodes)
-    return advance(key, game, agent, mechanism, progress, schedule)[1]
+    return advance(key, game, make_world(game), agent, mechanism, progress, schedule)[1]
 
 
 def check_parts(
@@ -208,12 +232,26 @@ def start(game: Game, agent: Agent, mechanism: Mechanism, num_episodes: int) -> 
         mechanism=state,
         contract=mechanism.post(state),
         stage=Stage(spec.per_action(), jnp.zeros((), jnp.int32)),
+        prices=Prices(*(lanes.flat(spec.per_action()) for _ in Prices._fields)),
+        is_priced=jnp.bool_(False),
     )
+
+
+def make_world(game: Game) -> World:
+    """The game prepared for drawing and for the record; its lanes do not touch one another."""
+    v = game.principal_reward
+    oracle = Oracle(
+        welfare_gap=planning.welfare_values(game).gaps,
+        own_gap=v.max(3, keepdims=True) - v,
+        minimal_transfers=planning.agent_values(game).gaps,
+    )
+    return World(prepare(game), oracle)
 
 
 def advance(
     key: Array,
     game: Game,
+    world: World,
     agent: Agent,
     mechanism: Mechanism,
     progress: Progress,
@@ -225,30 +263,40 @@ def advance(
     that share one compilation. Cutting does not change a number.
     """
     lengths, opens, closes, bounds = (jnp.asarray(x) for x in schedule)
-    play = _episode_player(key, game, agent, mechanism)
-    oracle = _oracle(game)
+    oracle = world.oracle
+    play = _episode_player(key, game, world.tables, agent, mechanism)
 
-    def open_stage(_: Array, progress: Progress) -> Progress:
+    def open_stage(progress: Progress) -> Progress:
         contract = mechanism.post(progress.mechanism)
-        return progress._replace(agent=agent.begin(progress.agent, contract), contract=contract)
+        return progress._replace(
+            agent=agent.begin(progress.agent, contract),
+            contract=contract,
+            is_priced=progress.is_priced & _equal(contract, progress.contract),
+        )
 
-    def close_stage(_: Array, progress: Progress) -> Progress:
+    def close_stage(progress: Progress) -> Progress:
         observed = mechanism.observe(progress.mechanism, progress.stage)
         return progress._replace(
             mechanism=observed, stage=jax.tree.map(jnp.zeros_like, progress.stage)
         )
 
     def segment(i: Array, carry: tuple[Progress, Record]) -> tuple[Progress, Record]:
-        # a loop of no or one pass is a branch that does not keep XLA from hoisting loops
         progress, sums = carry
-        progress = lax.fori_loop(0, opens[i], open_stage, progress)
+        progress = lanes.when(opens[i], open_stage, progress)
+        contract = progress.contract
+        price = lambda _, contract: _prices(game, oracle, contract)  # noqa: E731
+        prices = lanes.when(~progress.is_priced, price, progress.prices, contract)
         is_estimating = mechanism.report(progress.mechanism).is_estimating
-        play_one = lambda _, carry: play(*carry)  # noqa: E731
+        play_one = lambda _, carry: play(contract, prices.payment, *carry)  # noqa: E731
         progress, seen = lax.fori_loop(0, lengths[i], play_one, (progress, _Sums.empty(game)))
-        played = Stage(seen.visits, lengths[i])
-        happened = _segment_record(game, oracle, progress.contract, seen, is_estimating, lengths[i])
-        progress = progress._replace(stage=jax.tree.map(jnp.add, progress.stage, played))
-        progress = lax.fori_loop(0, closes[i], close_stage, progress)
+        happened = _segment_record(prices, seen, is_estimating, lengths[i])
+        played = Stage(seen.visits.reshape(contract.transfer.shape), lengths[i])
+        progress = progress._replace(
+            stage=jax.tree.map(jnp.add, progress.stage, played),
+            prices=prices,
+            is_priced=jnp.bool_(True),
+        )
+        progress = lanes.when(closes[i], close_stage, progress)
         return progress, jax.tree.map(jnp.add, sums, happened)
 
     def interval(progress: Progress, bounds: tuple[Array, Array]) -> tuple[Progress, Record]:
@@ -260,96 +308,103 @@ def advance(
     return lax.scan(interval, progress, (bounds[:-1], bounds[1:]))
 
 
+def _equal(contract: Contract, other: Contract) -> Array:
+    """Whether two contracts are equal in all lanes, bool scalar."""
+    are_equal = [(x == y).all() for x, y in zip(contract, other, strict=True)]
+    return functools.reduce(jnp.logical_and, are_equal)
+
+
+def _prices(game: Game, oracle: Oracle, contract: Contract) -> Prices:
+    """The welfare gap with the loss of the own action, the agent's gap, and so on."""
+    gap = oracle.welfare_gap
+    if game.num_own_actions > 1:
+        gap = gap + lanes.lookup(oracle.own_gap, contract.own_action[:, :, None], 3)
+    off = ~lanes.one_hot(contract.target, game.num_actions, 2) & (contract.target >= 0)[:, :, None]
+    agent_gap = planning.agent_values(game, contract.transfer).gaps
+    tables = Prices(gap, agent_gap, contract.transfer, off.astype(gap.dtype))
+    return jax.tree.map(lanes.flat, tables)
+
+
 class _Sums(NamedTuple):
     """What is counted in a segment."""
 
-    visits: Array  # [H, S, A, ...], counts of plays
+    visits: Array  # flat [H * S * A, ...], counts of plays
     agent_rewards: Array  # [...], sum of u
     principal_rewards: Array  # [...], sum of v
 
     @staticmethod
     def empty(game: Game) -> "_Sums":
         zero = jnp.zeros(game.lanes)
-        return _Sums(spec_of(game, 0).per_action(), zero, zero)
+        return _Sums(lanes.flat(spec_of(game, 0).per_action()), zero, zero)
 
 
-def _episode_player(key: Array, game: Game, agent: Agent, mechanism: Mechanism) -> Any:
-    """A function (progress, sums) -> (progress, sums) that plays one episode."""
-    tables = prepare(game)
+def _episode_player(
+    key: Array, game: Game, tables: Tables, agent: Agent, mechanism: Mechanism
+) -> Any:
+    """A function (contract, payment table, progress, sums) -> (progress, sums) of one episode."""
     words_of = draws.key_words(key)
-    horizon, lanes_shape = game.horizon, game.lanes
+    steps = jnp.arange(game.horizon, dtype=jnp.int32)
 
-    def play(progress: Progress, seen: _Sums) -> tuple[Progress, _Sums]:
-        contract = progress.contract
-        opening, words = draws.episode_words(words_of, progress.episode, horizon, agent.num_words)
-        transfer = contract.transfer.reshape((horizon, -1, *lanes_shape))
+    def play(
+        contract: Contract, payment: Array, progress: Progress, seen: _Sums
+    ) -> tuple[Progress, _Sums]:
+        opening, words = draws.episode_words(
+            words_of, progress.episode, game.horizon, agent.num_words
+        )
 
-        def play_step(state: tuple, inputs: tuple[Array, draws.Words]) -> tuple:
-            s, u_sum, v_sum = state
-            h, word = inputs
-            a, memo = agent.act(progress.agent, h, s, word.agent)
-            b = _own_action(game, contract, h, s)
-            noise = (word.agent_reward, word.principal_reward, word.next_state)
-            drawn = step(game, tables, noise, h, s, a, b)
-            cell = s * game.num_actions + a
-            paid = lanes.lookup(lanes.at_step(transfer, h), cell)
-            u, v = drawn.agent_reward, drawn.principal_reward
-            seen = Episode(s, a, drawn.next_state, u, paid)
-            return (drawn.next_state, u_sum + u, v_sum + v), (seen, v, memo)
+        def move(s: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, tuple]:
+            h, agent_words, word = inputs
+            a, memo = agent.act(progress.agent, h, s, agent_words)
+            return next_state(game, tables, word, h, s, a), (s, a, memo)
 
-        inputs = (jnp.arange(horizon, dtype=jnp.int32), words)
-        state = (reset(game, tables, opening), seen.agent_rewards, seen.principal_rewards)
-        (_, u_sum, v_sum), (played, v, memo) = lax.scan(play_step, state, inputs)
-        visits = lanes.add(seen.visits, (played.states, played.actions), jnp.ones_like(v))
+        last, (states, actions, memo) = lax.scan(
+            move, reset(game, tables, opening), (steps, words.agent, words.next_state)
+        )
+        cell = lanes.cells((game.num_states, game.num_actions), states, actions)
+        own_actions = _own_actions(game, contract, states)
+        noise = (words.agent_reward, words.principal_reward)
+        u, v = lanes.once(rewards(game, tables, noise, states, actions, own_actions))
+        played = Episode(
+            states=states,
+            actions=actions,
+            next_states=jnp.concatenate([states[1:], last[None]]),
+            rewards=u,
+            payments=lanes.read(payment, cell),
+        )
         progress = progress._replace(
             episode=progress.episode + jnp.uint32(1),
             agent=agent.update(progress.agent, played, memo),
             mechanism=mechanism.update(progress.mechanism, played._replace(rewards=v)),
         )
-        return progress, _Sums(visits, u_sum, v_sum)
+        sums = _Sums(
+            visits=lanes.add(seen.visits, cell, jnp.ones_like(u)),
+            agent_rewards=seen.agent_rewards + lanes.total(u),
+            principal_rewards=seen.principal_rewards + lanes.total(v),
+        )
+        return progress, sums
 
     return play
 
 
-def _own_action(game: Game, contract: Contract, h: Array, s: Array) -> Array | int:
-    """The principal's own action at (h, s); no look-up if it has only one."""
+def _own_actions(game: Game, contract: Contract, states: Array) -> Array:
+    """The principal's own actions in the states of an episode; no look-up if it has only one."""
     if game.num_own_actions == 1:
-        return 0
-    return lanes.lookup(lanes.at_step(contract.own_action, h), s)
+        return jnp.zeros_like(states)
+    return lanes.read(lanes.flat(contract.own_action, 2), lanes.cells((game.num_states,), states))
 
 
-def _oracle(game: Game) -> Oracle:
-    v = game.principal_reward
-    return Oracle(
-        welfare_gap=planning.welfare_values(game).gaps,
-        own_gap=v.max(3, keepdims=True) - v,
-        minimal_transfers=planning.agent_values(game).gaps,
-    )
-
-
-def _segment_record(
-    game: Game, oracle: Oracle, contract: Contract, seen: _Sums, is_estimating: Array,
-    length: Array,
-) -> Record:  # fmt: skip
+def _segment_record(prices: Prices, seen: _Sums, is_estimating: Array, length: Array) -> Record:
     """Sums over one segment; entries of an interval's end are left at 0."""
-    plays = seen.visits
-    gap = oracle.welfare_gap
-    if game.num_own_actions > 1:
-        own = jnp.moveaxis(oracle.own_gap, 3, 0)  # [B, T, S, A, ...]
-        gap = gap + lanes.lookup(own, contract.own_action[:, :, None])
-    agent_gap = planning.agent_values(game, contract.transfer).gaps
-    off = ~lanes.one_hot(contract.target, game.num_actions, 2) & (contract.target >= 0)[:, :, None]
-    summed = lambda table: lanes.total(lanes.product(plays, table), 3)  # noqa: E731
-    payment = summed(contract.transfer)
-    zero = jnp.zeros(game.lanes)
+    sums = lanes.dot(seen.visits, prices)
+    zero = jnp.zeros_like(sums.payment)
     return Record(
-        welfare_regret=summed(gap),
+        welfare_regret=sums.welfare_regret,
         realised_welfare=seen.agent_rewards + seen.principal_rewards,
-        agent_regret=summed(agent_gap),
-        payment=payment,
-        principal_utility=seen.principal_rewards - payment,
-        off_target=summed(off.astype(plays.dtype)),
-        phase_one=jnp.where(is_estimating, length.astype(plays.dtype), 0.0),
+        agent_regret=sums.agent_regret,
+        payment=sums.payment,
+        principal_utility=seen.principal_rewards - sums.payment,
+        off_target=sums.off_target,
+        phase_one=jnp.where(is_estimating, length.astype(zero.dtype), 0.0),
         transfer_error=zero,
         unresolved=zero,
     )
@@ -357,7 +412,7 @@ def _segment_record(
 
 def _transfer_error(oracle: Oracle, report: Report) -> tuple[Array, Array]:
     """Mean |estimate - tau*| where resolved (NaN if nowhere), and the number unresolved."""
-    is_resolved = report.is_resolved.astype(report.transfer.dtype)
     error = jnp.where(report.is_resolved, jnp.abs(report.transfer - oracle.minimal_transfers), 0.0)
-    resolved = lanes.total(is_resolved, 3)
-    return lanes.total(error, 3) / resolved, lanes.total(1.0 - is_resolved, 3)
+    tables = (error, report.is_resolved.astype(error.dtype))
+    error, resolved = lanes.dot(None, jax.tree.map(lanes.flat, tables))
+    return error / resolved, math.prod(report.is_resolved.shape[:3]) - resolved

@@ -25,20 +25,26 @@ from tqdm.auto import tqdm
 
 from pajax import _checks, results
 from pajax._pytree import map_with_rank, with_lanes
+from pajax.config import warn_unless_hoisting
 from pajax.game import Game
 from pajax.simulate import (
     Progress,
     Record,
     Schedule,
+    World,
     advance,
     check_parts,
     checkpoints,
     make_schedule,
+    make_world,
     start,
 )
 
-#: Lanes of a chunk on a CPU: a chunk's tables should stay in the cache.
-CPU_CHUNK = 128
+#: Lanes of a chunk on a CPU, so that a chunk's tables stay in the cache: many while a pair takes at
+#: most so many bytes, few above. (Vector code wants multiples of 64.)
+CPU_LANES, CPU_LARGE_PAIR, CPU_LANES_OF_LARGE = 128, 4096, 64
+#: Share of an accelerator's memory for the state of pairs; the rest is for temporaries.
+ACCELERATOR_SHARE = 0.3
 #: Longest record interval inside the engine, in episodes: float32 sums must not run long.
 LONGEST_INTERVAL = 8192
 #: Record intervals of a block, at most, and blocks of a run, about.
@@ -62,16 +68,23 @@ class Layout(NamedTuple):
     mesh: Mesh
 
     @staticmethod
-    def of(num_pairs: int, chunk_lanes: int | None = None, devices: Any = None) -> "Layout":
-        """Chunks for `num_pairs` on the given devices, by default all local ones."""
+    def of(
+        num_pairs: int, pair_bytes: int, chunk_lanes: int | None = None, devices: Any = None
+    ) -> "Layout":
+        """Chunks for `num_pairs` of so many bytes on devices, by default all local ones."""
         devices = jax.local_devices() if devices is None else list(devices)
         _checks.require(len(devices) > 0, "devices", "none", "name at least one device")
         per_device = math.ceil(num_pairs / len(devices))
         if chunk_lanes is None:
-            chunk_lanes = CPU_CHUNK if devices[0].platform == "cpu" else per_device
+            chunk_lanes = default_lanes(devices[0], pair_bytes) or per_device
         chunk_lanes = min(_checks.whole("chunk_lanes", chunk_lanes), per_device)
         num_chunks = math.ceil(per_device / chunk_lanes) * len(devices)
         return Layout(num_pairs, num_chunks, chunk_lanes, Mesh(np.array(devices), ("chunk",)))
+
+    @property
+    def platform(self) -> str:
+        """Kind of the devices: "cpu", "gpu" or "tpu"."""
+        return self.mesh.devices.flat[0].platform
 
     @property
     def pairs(self) -> np.ndarray:
@@ -79,6 +92,18 @@ class Layout(NamedTuple):
         size = self.num_chunks * self.chunk_lanes
         pairs = np.where(np.arange(size) < self.num_pairs, np.arange(size), 0)
         return pairs.reshape(self.num_chunks, self.chunk_lanes)
+
+    def put(self, arrays: Any) -> Any:
+        """Arrays with chunks on the first axis, on their devices."""
+        return jax.device_put(arrays, NamedSharding(self.mesh, PartitionSpec("chunk")))
+
+
+def default_lanes(device: Any, pair_bytes: int) -> int | None:
+    """Lanes of a chunk: what suits the cache of a CPU, what fits an accelerator; None for all."""
+    if device.platform == "cpu":
+        return CPU_LANES if pair_bytes <= CPU_LARGE_PAIR else CPU_LANES_OF_LARGE
+    limit = (device.memory_stats() or {}).get("bytes_limit")
+    return max(1, int(ACCELERATOR_SHARE * limit / pair_bytes)) if limit else None
 
 
 def study(
@@ -104,7 +129,8 @@ def study(
       num_episodes: K, episodes of each run.
       num_seeds: runs of each game in each cell.
       record: increasing episode counts that end with K; by default log-spaced.
-      chunk_lanes: pairs simulated side by side; by default 128 on a CPU, all elsewhere.
+      chunk_lanes: pairs simulated side by side; by default 64 or 128 on a CPU, by the size of a
+        pair, and on an accelerator all that fit its memory.
       devices: by default all local devices.
       progress: show a bar; by default when standard error is a terminal or in a notebook.
 
@@ -118,11 +144,14 @@ def study(
     _check_study(key, game, agents, mechanisms, num_seeds)
     record = checkpoints(num_episodes) if record is None else np.asarray(record, np.int64)
     make_schedule(num_episodes, record)  # raises early
-    _rehearse(game, agents, mechanisms, num_episodes)
+    pair_bytes = _rehearse(game, agents, mechanisms, num_episodes)
     game = with_lanes(game, game.lanes or (1,))
     num_games = game.lanes[0]
-    layout = Layout.of(num_games * num_seeds, chunk_lanes, devices)
-    pair_keys = _pair_keys(key, num_games, num_seeds)
+    layout = Layout.of(num_games * num_seeds, pair_bytes, chunk_lanes, devices)
+    if layout.platform == "cpu":
+        warn_unless_hoisting()
+    pair_keys = layout.put(_pair_keys(key, num_games, num_seeds)[layout.pairs])
+    shared = (pair_keys, spread(game, num_seeds, layout), survey(game, num_seeds, layout))
     names = [(agent, mechanism) for mechanism in mechanisms for agent in agents]
     describe = functools.partial(
         results.make_dataset,
@@ -140,10 +169,9 @@ def study(
         with bar:
             for agent, mechanism in names:
                 bar.set_description(f"{mechanism} / {agent}")
-                cell = Cell.lay_out(
-                    pair_keys, game, agents[agent], mechanisms[mechanism], num_seeds, layout
-                )
-                variables = run_cell(cell, num_episodes, record, bar.update)
+                parts = (agents[agent], mechanisms[mechanism])
+                cell = Cell(*shared, *(spread(part, num_seeds, layout) for part in parts))
+                variables = run_cell(cell, num_episodes, record, layout, bar.update)
                 cells[agent, mechanism] = {
                     name: value.reshape(num_games, num_seeds, -1)
                     for name, value in variables.items()
@@ -155,71 +183,55 @@ def study(
 
 
 class Cell(NamedTuple):
-    """The pairs of one agent under one mechanism, laid out in chunks.
+    """The pairs of one agent under one mechanism; leaves [chunk, ..., lane], or [chunk]."""
 
-    `laned` leaves are [chunk, ..., lane]; `shared` ones are the numbers that all lanes share.
-    """
-
-    keys: Array  # [chunk, lane]
-    laned: list[Array]
-    shared: list[Array]
-    structure: "Structure"
-
-    @staticmethod
-    def lay_out(
-        pair_keys: Array, game: Game, agent: Any, mechanism: Any, num_seeds: int, layout: Layout
-    ) -> "Cell":
-        """Spread game, agent and mechanism over the lanes of a layout."""
-        game_of_lane = layout.pairs // num_seeds
-
-        def spread(leaf: Any, rank: int) -> Array:
-            leaf = jnp.asarray(np.asarray(leaf))  # a Python number must not compile anew
-            if leaf.ndim == rank == 0:
-                return leaf
-            leaf = leaf[..., None] if leaf.ndim == rank else leaf
-            index = jnp.minimum(game_of_lane, leaf.shape[-1] - 1)
-            return jnp.moveaxis(jnp.take(leaf, index, axis=-1), -2, 0)
-
-        parts = tuple(map_with_rank(spread, part) for part in (game, agent, mechanism))
-        leaves, tree = jax.tree.flatten(parts)
-        is_laned = tuple(leaf.ndim > 0 for leaf in leaves)
-        across = NamedSharding(layout.mesh, PartitionSpec("chunk"))
-        keys = jax.device_put(pair_keys[layout.pairs], across)
-        laned = [jax.device_put(x, across) for x, yes in zip(leaves, is_laned, strict=True) if yes]
-        shared = [x for x, yes in zip(leaves, is_laned, strict=True) if not yes]
-        return Cell(keys, laned, shared, Structure(tree, is_laned, layout))
+    keys: Array
+    game: Game
+    world: World
+    agent: Any
+    mechanism: Any
 
 
-class Structure(NamedTuple):
-    """The static part of a cell: how to put its parts together again."""
+def spread(component: Any, num_seeds: int, layout: Layout) -> Any:
+    """A game, agent or mechanism over the lanes of a layout, with chunks on the first axis."""
+    game_of_lane = layout.pairs // num_seeds
 
-    tree: Any
-    is_laned: tuple[bool, ...]
-    layout: Layout
+    def spread_leaf(leaf: Any, rank: int) -> np.ndarray:
+        leaf = np.asarray(leaf)
+        if leaf.ndim == rank == 0:
+            return np.broadcast_to(leaf, layout.num_chunks)
+        leaf = leaf[..., None] if leaf.ndim == rank else leaf
+        index = np.minimum(game_of_lane, leaf.shape[-1] - 1)
+        return np.moveaxis(leaf[..., index], -2, 0)
 
-    def parts(self, laned: list[Array], shared: list[Array]) -> tuple[Game, Any, Any]:
-        """Game, agent and mechanism from their leaves."""
-        some, others = iter(laned), iter(shared)
-        leaves = [next(some) if yes else next(others) for yes in self.is_laned]
-        return jax.tree.unflatten(self.tree, leaves)
+    return layout.put(map_with_rank(spread_leaf, component))
+
+
+def survey(game: Game, num_seeds: int, layout: Layout) -> World:
+    """What `advance` needs of the games, made once for each game and spread over the lanes."""
+    world = _survey(game)
+    game_of_lane = layout.pairs // num_seeds
+    return layout.put(
+        jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf)[..., game_of_lane], -2, 0), world)
+    )
+
+
+_survey = jax.jit(make_world)
 
 
 def run_cell(
-    cell: Cell, num_episodes: int, record: np.ndarray, report: Callable[[int], Any]
+    cell: Cell, num_episodes: int, record: np.ndarray, layout: Layout, report: Callable[[int], Any]
 ) -> dict[str, np.ndarray]:
     """Variables [pair, episode] of a cell; `report` is told of episodes as they are done."""
     ends = refine(record)
-    mechanism = cell.structure.parts(cell.laned, cell.shared)[2]
-    schedule = make_schedule(num_episodes, ends, mechanism.adapting_until)
-    state = _start(cell.laned, cell.shared, structure=cell.structure, num_episodes=num_episodes)
+    num_states = cell.game.transition.shape[-2]
+    schedule = make_schedule(num_episodes, ends, cell.mechanism.adapting_until, num_states)
+    state = _start(cell, num_episodes=num_episodes, mesh=layout.mesh)
     blocks = []
     for block, num_intervals, episodes in _blocks(schedule, ends):
-        state, sums = _advance(
-            cell.keys, cell.laned, cell.shared, state, block, structure=cell.structure
-        )
+        state, sums = _advance(cell, state, block, mesh=layout.mesh)
         blocks.append([np.asarray(x, np.float64)[:, :num_intervals] for x in sums])
         report(episodes)
-    layout = cell.structure.layout
     joined = []
     for parts in zip(*blocks, strict=True):
         whole = np.concatenate(parts, axis=1)  # [chunk, interval, lane]
@@ -252,38 +264,44 @@ def _blocks(schedule: Schedule, ends: np.ndarray) -> Iterator[tuple[Schedule, in
         first, done = last, int(ends[last - 1])
 
 
-@functools.partial(jax.jit, static_argnames=("structure", "num_episodes"))
-def _start(laned: Any, shared: Any, *, structure: Structure, num_episodes: int) -> Progress:
-    def chunk(laned: list[Array]) -> Progress:
-        return start(*structure.parts(laned, shared), num_episodes)
+@functools.partial(jax.jit, static_argnames=("num_episodes", "mesh"))
+def _start(cell: Cell, *, num_episodes: int, mesh: Mesh) -> Progress:
+    def start_chunk(cell: Cell) -> Progress:
+        return start(cell.game, cell.agent, cell.mechanism, num_episodes)
 
-    return _over_chunks(structure, lambda laned: lax.map(chunk, laned), 1)(laned)
+    return _on_each_device(lambda cell: lax.map(start_chunk, cell), mesh)(cell)
 
 
-@functools.partial(jax.jit, static_argnames="structure", donate_argnames="state")
+@functools.partial(jax.jit, static_argnames="mesh", donate_argnames="state")
 def _advance(
-    keys: Array, laned: Any, shared: Any, state: Progress, schedule: Schedule, *,
-    structure: Structure,
-) -> tuple[Progress, Record]:  # fmt: skip
-    def chunks(keys: Array, laned: Any, state: Progress) -> tuple[Progress, Record]:
-        def chunk(inputs: tuple[Array, list[Array], Progress]) -> tuple[Progress, Record]:
-            keys, laned, state = inputs
-            return advance(keys, *structure.parts(laned, shared), state, schedule)
+    cell: Cell, state: Progress, schedule: Schedule, *, mesh: Mesh
+) -> tuple[Progress, Record]:
+    num_intervals = len(schedule.bounds) - 1
 
-        return lax.map(chunk, (keys, laned, state))
+    def advance_all(cell: Cell, state: Progress) -> tuple[Progress, Record]:
+        num_chunks, chunk_lanes = cell.keys.shape
+        record = jnp.zeros((num_chunks, num_intervals, chunk_lanes))
 
-    return _over_chunks(structure, chunks, 3)(keys, laned, state)
+        def advance_one(i: Array, carry: tuple[Progress, Record]) -> tuple[Progress, Record]:
+            of_chunk = functools.partial(lax.dynamic_index_in_dim, index=i, axis=0, keepdims=False)
+            chunk, progress = jax.tree.map(of_chunk, (cell, carry[0]))
+            parts = (chunk.keys, chunk.game, chunk.world, chunk.agent, chunk.mechanism)
+            new = advance(*parts, progress, schedule)
+            put = lambda old, new: lax.dynamic_update_index_in_dim(old, new, i, 0)  # noqa: E731
+            return jax.tree.map(put, carry, new)
+
+        # in place, where `lax.map` would hold all states twice
+        carry = (state, Record(*(record for _ in Record._fields)))
+        return lax.fori_loop(0, num_chunks, advance_one, carry)
+
+    return _on_each_device(advance_all, mesh)(cell, state)
 
 
-def _over_chunks(structure: Structure, function: Any, num_inputs: int) -> Any:
-    """`function` on each device's own chunks."""
-    spec = PartitionSpec("chunk")
+def _on_each_device(function: Any, mesh: Mesh) -> Any:
+    """`function` of arrays with chunks on the first axis, on each device's own chunks."""
+    along_chunks = PartitionSpec("chunk")
     return jax.shard_map(
-        function,
-        mesh=structure.layout.mesh,
-        in_specs=(spec,) * num_inputs,
-        out_specs=spec,
-        check_vma=False,
+        function, mesh=mesh, in_specs=along_chunks, out_specs=along_chunks, check_vma=False
     )
 
 
@@ -301,14 +319,22 @@ def _check_study(key: Any, game: Any, agents: Any, mechanisms: Any, num_seeds: i
     _checks.require(len(game.lanes) <= 1, "game", f"lanes {game.lanes}", rule)
 
 
-def _rehearse(game: Game, agents: Any, mechanisms: Any, num_episodes: int) -> None:
-    """Trace the first stage of every cell, so that what cannot run fails before anything does."""
+def _rehearse(game: Game, agents: Any, mechanisms: Any, num_episodes: int) -> int:
+    """Trace the first stage of every cell, so that what cannot run fails before anything does.
+
+    Returns:
+      Bytes of the state of a pair in the largest cell.
+    """
+    largest = 0
     for agent in agents.values():
         for mechanism in mechanisms.values():
             parts = tuple(with_lanes(part, game.lanes) for part in (game, agent, mechanism))
             opening = jax.eval_shape(functools.partial(start, num_episodes=num_episodes), *parts)
             jax.eval_shape(parts[1].begin, opening.agent, opening.contract)
             jax.eval_shape(parts[2].report, opening.mechanism)
+            num_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(opening))
+            largest = max(largest, num_bytes // math.prod(game.lanes))
+    return largest
 
 
 def _pair_keys(key: Array, num_games: int, num_seeds: int) -> Array:

@@ -20,7 +20,7 @@ from pajax.agents import QLearning
 from pajax.game import Game
 from pajax.mechanisms import NoTransfer
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
-from pajax.simulate import Record, advance, make_schedule, simulate, spec_of, start
+from pajax.simulate import Record, advance, make_schedule, make_world, simulate, spec_of, start
 
 
 class Log(NamedTuple):
@@ -70,7 +70,9 @@ def trajectories(
     key: Array, game: Game, agent: Any, mechanism: Any, *, num_episodes: int
 ) -> tuple[Log, Record]:
     """Run as `simulate` does, and return every step beside the record. Memory grows with K."""
-    schedule = make_schedule(num_episodes, [num_episodes], mechanism.adapting_until)
+    schedule = make_schedule(
+        num_episodes, [num_episodes], mechanism.adapting_until, game.num_states
+    )
     parts = [with_lanes(part, key.shape) for part in (game, agent, mechanism)]
     game, mechanism = parts[0], parts[2]
     logging = _Logging(agent=parts[1], num_words=agent.num_words)
@@ -78,7 +80,7 @@ def trajectories(
     @jax.jit
     def run(key: Array, game: Game, agent: Any, mechanism: Any) -> tuple[Any, Record]:
         progress = start(game, agent, mechanism, num_episodes)
-        return advance(key, game, agent, mechanism, progress, schedule)
+        return advance(key, game, make_world(game), agent, mechanism, progress, schedule)
 
     progress, record = run(key, game, logging, mechanism)
     log = Log(progress.agent.episodes, progress.agent.agent, progress.mechanism, progress.contract)

@@ -70,7 +70,7 @@ def safe_margin(horizon: int, width: Array | float, margin: Array | float) -> Ar
     """What to add to an upper end, gamma + w (H - 1 - h) (T4), [H, ...]; more at early steps."""
     width, margin = jnp.broadcast_arrays(jnp.asarray(width, float), jnp.asarray(margin, float))
     later = horizon - 1 - jnp.arange(horizon, dtype=float)
-    return margin + width * later.reshape((-1,) + (1,) * width.ndim)
+    return margin + lanes.product(width, later.reshape((-1,) + (1,) * width.ndim))
 
 
 def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContract:
@@ -119,7 +119,7 @@ def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseC
     net = game.principal_reward.max(3) - charge
     plan = planning.backward_induction(net, game.transition, game.horizon)
     target = planning.greedy(plan.q_values)
-    amount = lanes.lookup(jnp.moveaxis(charge, 2, 0), target)
+    amount = lanes.lookup(charge, target, 2)
     transfer = on_target(target, amount, game.num_actions)
     response = planning.best_response(game, transfer)
     return CoarseContract(transfer, target, planning.policy_welfare(game, response))

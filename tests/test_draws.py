@@ -216,8 +216,9 @@ def test_a_draw_is_the_64_bit_computation(size):
     """Of every row, at both of two steps, for words at the edges and in between."""
     rows = distributions(size)
     flipped = np.stack([rows, rows[::-1]]).astype(np.float32)  # [T, N, S]
-    sampler = draws.Sampler.of(jnp.asarray(flipped))
-    table = np.asarray(sampler.table).reshape(flipped.shape)
+    packed = draws.alias_table(jnp.asarray(flipped).reshape(-1, size))
+    table = np.asarray(packed).reshape(flipped.shape)
+    sampler = draws.Sampler(packed.reshape(2, -1))
     rng = np.random.default_rng(3)
     word, index = some_words(), rng.integers(0, len(rows), some_words().size)
     draw = jax.jit(

@@ -179,7 +179,9 @@ def test_records_are_sums_over_the_steps_played(x64, agent, own_actions):
     log, record = trajectories(
         jax.random.key(3), game, AGENTS[agent], mechanism, num_episodes=num_episodes
     )
-    lengths = make_schedule(num_episodes, [num_episodes], mechanism.adapting_until).lengths
+    lengths = make_schedule(
+        num_episodes, [num_episodes], mechanism.adapting_until, game.num_states
+    ).lengths
     contract_of_episode = np.repeat(np.arange(len(lengths)) % 2, lengths)
     tables = [gaps(game, contract) for contract in pair]
     states, actions = np.asarray(log.episodes.states), np.asarray(log.episodes.actions)
@@ -280,13 +282,14 @@ def test_checkpoints(num_episodes):
 
 @pytest.mark.parametrize("adapting_until", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("num_episodes", [1, 2, 3, 300, 5000, 10**5])
-def test_stages(num_episodes, adapting_until):
-    lengths = np.array(stage_lengths(num_episodes, adapting_until))
+@pytest.mark.parametrize("num_states", [1, 2, 20])
+def test_stages(num_states, num_episodes, adapting_until):
+    lengths = np.array(stage_lengths(num_episodes, adapting_until, num_states))
     assert lengths.min() >= 1
     assert lengths.sum() == num_episodes
     starts = np.cumsum(lengths) - lengths
     is_adapting = starts < adapting_until * num_episodes
-    assert lengths[is_adapting].max(initial=1) <= 8
+    assert lengths[is_adapting].max(initial=1) <= max(8, 4 * (num_states - 1))
     assert (lengths <= 1 + starts // 64).all()
     # The rest grows geometrically, by 1/64 a stage once 64 episodes are done.
     rest = lengths[~is_adapting]
@@ -307,7 +310,7 @@ def test_schedules_cut_stages_at_record_points(points):
     np.testing.assert_array_equal(
         (ends - schedule.lengths)[schedule.opens == 1][1:], stage_ends[:-1]
     )
-    adapting = make_schedule(5000, points, 0.5)
+    adapting = make_schedule(5000, points, 0.5, num_states=2)
     assert adapting.lengths.sum() == 5000
     assert len(adapting.lengths) > len(schedule.lengths)
 
@@ -358,7 +361,7 @@ def test_phase_one_counts_the_episodes_of_its_stages():
     mechanism = scripted(game, estimating_stages=5)
     agent = px.agents.BestResponse(game=game)
     record = px.simulate(jax.random.key(0), game, agent, mechanism, num_episodes=num_episodes)
-    lengths = np.array(stage_lengths(num_episodes, mechanism.adapting_until))
+    lengths = np.array(stage_lengths(num_episodes, mechanism.adapting_until, game.num_states))
     assert float(record.phase_one.sum()) == lengths[:5].sum()
     late = cumulated(record, checkpoints(300), checkpoints(300))["phase_one"]
     np.testing.assert_array_equal(late, np.minimum(checkpoints(300), lengths[:5].sum()))

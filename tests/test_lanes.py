@@ -3,6 +3,7 @@
 Sizes lie on both sides of CHAIN_LIMIT and ONE_HOT_LIMIT, where the implementation changes.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -62,9 +63,56 @@ def test_lookup(size, shape):
 @over_lanes
 @over_sizes
 def test_row(size, shape):
-    table, index = floats(size, 4, *shape), whole(size, *shape)
-    expected = np.take_along_axis(table, index[None, None], 0)[0]
-    assert_both_ways(lanes.row, shape, expected, table, index)
+    """Of every step: row (h, s) of a flat table is what indexing the table itself gives."""
+    table, states = floats(NUM_STEPS, size, 4, *shape), whole(size, *shape)
+    for h in range(NUM_STEPS):
+        expected = np.take_along_axis(table[h], states[None, None], 0)[0]
+        assert_both_ways(
+            lambda x, s, h=h: lanes.row(lanes.flat(x), h, s, (size, 4)),
+            shape,
+            expected,
+            table,
+            states,
+        )
+
+
+@over_lanes
+@over_axes
+def test_cells_and_read(axes, shape):
+    table, index = floats(NUM_STEPS, *axes, *shape), indices(axes, shape)
+    number = np.ravel_multi_index(
+        (np.arange(NUM_STEPS).reshape(-1, *(1,) * len(shape)), *index), (NUM_STEPS, *axes)
+    )
+    assert_both_ways(lambda *index: lanes.cells(axes, *index), shape, number, *index)
+    expected = np.empty(index[0].shape, np.float32)
+    for at in np.ndindex(expected.shape):
+        expected[at] = table[(at[0], *(i[at] for i in index), *at[1:])]
+    flat_table = table.reshape(-1, *shape)
+    assert_both_ways(lanes.read, shape, expected, flat_table, number.astype(np.int32))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.int32, jnp.uint32, jnp.complex64, bool])
+def test_once_is_what_it_is_given(dtype):
+    values = jnp.asarray(whole(2**20, 3, 4)).astype(dtype)
+    pair = jax.jit(lanes.once)((values, values[0]))
+    assert pair[0].dtype == values.dtype
+    np.testing.assert_array_equal(pair[0], values)
+    np.testing.assert_array_equal(pair[1], values[0])
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_when(condition):
+    found = jax.jit(lambda yes: lanes.when(yes, lambda x: 2 * x, jnp.arange(3)))(condition)
+    np.testing.assert_array_equal(found, np.arange(3) * (2 if condition else 1))
+
+
+@over_lanes
+def test_dot(shape):
+    """Exact for whole numbers, of several tables at once, with and without weights."""
+    weights, first, second = (whole(9, 41, *shape, seed=i).astype(np.float32) for i in range(3))
+    expected = ((weights * first).sum(0), (weights * second).sum(0))
+    assert_both_ways(lanes.dot, shape, expected, weights, (first, second))
+    assert_both_ways(lambda x: lanes.dot(None, x), shape, first.sum(0), first)
 
 
 @over_lanes
@@ -78,25 +126,31 @@ def test_argmax_and_maximum(size, shape):
 
 
 @over_lanes
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 40, 41])
+@pytest.mark.parametrize("size", [1, 2, 7, 8, lanes.TREE_LIMIT, lanes.TREE_LIMIT + 1])
 def test_total(size, shape):
-    """Exact for whole numbers; to the rounding of ceil(log2 n) levels of additions otherwise."""
+    """Exact for whole numbers; to the rounding of the additions on a term's way otherwise."""
     numbers = whole(1000, size, *shape).astype(np.float32)
     assert_both_ways(lanes.total, shape, numbers.sum(0), numbers)
     values = floats(size, *shape)
     error = np.abs(np.asarray(lanes.total(jnp.asarray(values))) - values.sum(0, dtype=np.float64))
-    # an odd one out is added within its level: two additions a level at most
+    # a tree has two additions a level at most, as an odd one out is added within its level
     levels = 2 * max(1, int(np.ceil(np.log2(size)))) if size > 1 else 0
-    assert (error <= levels * 2.0**-24 * np.abs(values).sum(0, dtype=np.float64)).all()
+    additions = levels if size <= lanes.TREE_LIMIT else size
+    assert (error <= additions * 2.0**-24 * np.abs(values).sum(0, dtype=np.float64)).all()
 
 
 @over_lanes
-@pytest.mark.parametrize("num_axes", [1, 2, 3])
-def test_total_over_several_axes(num_axes, shape):
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_along_an_axis(axis, shape):
+    """What reduces an axis, or looks up along it, is the same along each."""
     numbers = whole(1000, 3, 4, 5, *shape).astype(np.float32)
-    expected = numbers.sum(tuple(range(num_axes)))
-    found = lanes.total(jnp.asarray(numbers), num_axes)
-    np.testing.assert_array_equal(found, expected)
+    index = whole(numbers.shape[axis], *np.delete(numbers.shape, axis))
+    chosen = np.take_along_axis(numbers, np.expand_dims(index, axis), axis).squeeze(axis)
+    np.testing.assert_array_equal(lanes.lookup(numbers, jnp.asarray(index), axis), chosen)
+    table = jnp.asarray(numbers)
+    np.testing.assert_array_equal(lanes.total(table, axis), numbers.sum(axis))
+    np.testing.assert_array_equal(lanes.maximum(table, axis), numbers.max(axis))
+    np.testing.assert_array_equal(lanes.argmax(table, axis)[0], numbers.argmax(axis))
 
 
 @over_lanes
@@ -116,18 +170,48 @@ def numpy_update(table, cell, value, is_added):
     return table
 
 
-def cells(axes: tuple[int, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+def indices(axes: tuple[int, ...], shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
     return tuple(whole(size, NUM_STEPS, *shape, seed=i) for i, size in enumerate(axes))
 
 
 @over_lanes
 @over_axes
+@pytest.mark.parametrize("is_flat", [True, False])
 @pytest.mark.parametrize("function", [lanes.write, lanes.add])
-def test_write_and_add(function, axes, shape):
-    table, value = floats(NUM_STEPS, *axes, *shape), floats(NUM_STEPS, *shape, seed=1)
-    cell = cells(axes, shape)
-    expected = numpy_update(table, cell, value, function is lanes.add)
-    assert_both_ways(function, shape, expected, table, cell, value)
+def test_write_and_add(function, is_flat, axes, shape):
+    """In one table and in two at once, as it is and flat, against a loop over steps and lanes."""
+    index = indices(axes, shape)
+    tables, values = (
+        tuple(floats(NUM_STEPS, *tail, *shape, seed=seed + i) for i in range(2))
+        for seed, tail in ((0, axes), (2, ()))
+    )
+    expected = tuple(
+        numpy_update(table, index, value, function is lanes.add)
+        for table, value in zip(tables, values, strict=True)
+    )
+
+    def update(tables, values, *index):
+        cell = lanes.cells(axes, *index)
+        leave = (lambda x: lanes.flat(x, 1 + len(axes))) if is_flat else (lambda x: x)
+        updated = function(jax.tree.map(leave, tables), cell, values)
+        return jax.tree.map(lambda new, old: new.reshape(old.shape), updated, tables)
+
+    assert_both_ways(update, shape, expected, tables, values, *index)
+    assert_both_ways(update, shape, expected[0], tables[0], values[0], *index)
+
+
+@over_lanes
+@pytest.mark.parametrize("how", ["set", "add"])
+def test_a_scatter_is_a_loop_over_cells(how, shape):
+    """What other backends do for a large table equals what the CPU does."""
+    table, value = floats(NUM_STEPS * 50, *shape), floats(NUM_STEPS, *shape, seed=1)
+    cell = lanes.cells((50,), jnp.asarray(whole(50, NUM_STEPS, *shape)))
+    arguments = (jnp.asarray(table), cell, jnp.asarray(value))
+    scattered, looped = (
+        jax.jit(functools.partial(update, how=how))(*arguments)
+        for update in (lanes._update_by_scatter, lanes._update_by_loop)
+    )
+    np.testing.assert_array_equal(scattered, looped)
 
 
 @over_axes
@@ -135,7 +219,7 @@ def test_write_and_add(function, axes, shape):
 def test_writing_in_place_does_not_touch_the_argument(function, axes):
     table = jnp.asarray(floats(NUM_STEPS, *axes))
     before = np.array(table)
-    cell = jax.tree.map(jnp.asarray, cells(axes, ()))
+    cell = lanes.cells(axes, *(jnp.asarray(index) for index in indices(axes, ())))
     function(table, cell, jnp.ones(NUM_STEPS))
     np.testing.assert_array_equal(table, before)
 
@@ -233,7 +317,7 @@ def test_a_lifted_agent_learns_what_the_lane_agent_learns(x64, num_seeds):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=name)
     assert np.unique(np.asarray(log.episodes.actions)).size == 3
     np.testing.assert_allclose(
-        log.agent.q_values, expected.agent.table.q_values, rtol=0, atol=1e-12
+        lanes.flat(log.agent.q_values), expected.agent.table.q_values, rtol=0, atol=1e-12
     )
-    np.testing.assert_array_equal(log.agent.visits, expected.agent.table.visits)
+    np.testing.assert_array_equal(lanes.flat(log.agent.visits), expected.agent.table.visits)
     np.testing.assert_allclose(record.welfare_regret, other.welfare_regret, rtol=1e-12)

@@ -52,9 +52,39 @@ def test_the_search_for_calls_finds_one():
     assert custom_calls(module) or "callback" in module
 
 
+def game_of_size(size: str) -> px.Game:
+    if size == "small":
+        return px.games.pollution()
+    states, actions, horizon = {"mid": (8, 4, 10), "large": (20, 5, 4)}[size]
+    return px.games.garnet(
+        jax.random.key(1), num_states=states, num_actions=actions, horizon=horizon
+    )
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_large_tables_are_written_by_loops_on_a_cpu_and_by_scatters_elsewhere(platform):
+    exported = export.export(jax.jit(run), platforms=(platform,))
+    keys, _, agent, mechanism = arguments("q-learning", "parallel")
+    module = exported(keys, game_of_size("large"), agent, mechanism).mlir_module()
+    assert ("stablehlo.scatter" in module) == (platform == "cuda")
+
+
+def entry(compiled: str) -> str:
+    """The entry computation of a compiled module."""
+    return compiled[compiled.index("\nENTRY ") :]
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="hoisting is for CPUs")
+@pytest.mark.parametrize("size", ["small", "mid", "large"])
 @pytest.mark.parametrize("agent", AGENTS)
-def test_a_run_on_a_cpu_is_hoisted_to_one_kernel(agent):
-    """`configure` (in conftest) asks XLA for it; it saves a factor of several."""
-    compiled = jax.jit(run).lower(*arguments(agent, "parallel")).compile().as_text()
-    assert "xla_cpu_small_call" in compiled
+def test_a_run_on_a_cpu_is_hoisted_to_one_kernel(agent, size):
+    """`configure` (in conftest) asks XLA for it; it saves a factor of several.
+
+    A loop that is not in such a call runs operation by operation. One sum over an axis that XLA
+    takes for a matter of its library is enough to bring that about.
+    """
+    keys, _, agent, mechanism = arguments(agent, "parallel")
+    compiled = jax.jit(run).lower(keys, game_of_size(size), agent, mechanism).compile().as_text()
+    assert "xla_cpu_small_call" in entry(compiled)
+    assert " while(" not in entry(compiled)
+    assert "ynn" not in compiled

@@ -105,7 +105,7 @@ def compare(game, pair, mechanisms, num_episodes, seed=7):
     key = jax.random.fold_in(jax.random.key(11), seed)
     log, record = trajectories(key, game, agent, mechanism, num_episodes=num_episodes)
     words = reenactment.threefry_words(tuple(int(x) for x in jax.random.key_data(key)))
-    lengths = stage_lengths(num_episodes, mechanism.adapting_until)
+    lengths = stage_lengths(num_episodes, mechanism.adapting_until, game.num_states)
     expected = reenactment.reenact(
         arrays(game), samplers(game), words, oracle_agent, oracle_mechanism, lengths
     )

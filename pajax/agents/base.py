@@ -30,7 +30,7 @@ def value_bound(transfer: Array) -> Array:
 
     Rewards are at most 1 and payments are announced, so every agent may know it.
     """
-    largest = 1.0 + transfer.max((1, 2))
+    largest = 1.0 + lanes.maximum(lanes.maximum(transfer, 2), 1)
     steps = [largest[-1]]
     for h in range(transfer.shape[0] - 2, -1, -1):
         steps.append(steps[-1] + largest[h])
@@ -52,22 +52,22 @@ def epsilon_greedy(values: Array, epsilon: Array, word: Array) -> tuple[Array, A
 class TabularState(NamedTuple):
     """A table of action values that contain payments, and what it was learned from."""
 
-    q_values: Array  # [H, S, A, ...]
-    visits: Array  # [H, S, A, ...]
+    q_values: Array  # flat [H * S * A, ...]
+    visits: Array  # flat [H * S * A, ...]
     transfer: Array  # [H, S, A, ...], the contract known last
 
 
 class TabularMemo(NamedTuple):
-    """What a temporal difference at (h, s, a) needs, read before the episode's writes."""
+    """What a temporal difference at (h, s, a) needs of the row Q[h, s, :]."""
 
     q_value: Array  # Q[h, s, a]
     best: Array  # max_a Q[h, s, a]
-    visits: Array  # N[h, s, a]
 
 
 def tabular_init(spec: Spec, q_values: Array) -> TabularState:
     """A table that knows no contract yet."""
-    return TabularState(q_values, spec.per_action(), spec.per_action())
+    none = spec.per_action()
+    return TabularState(lanes.flat(q_values), lanes.flat(none), none)
 
 
 def tabular_begin(
@@ -81,33 +81,40 @@ def tabular_begin(
     """
     q_values, visits = state.q_values, state.visits
     if memory == "aware":
-        q_values = q_values + (contract.transfer - state.transfer)
+        q_values = q_values + lanes.flat(contract.transfer - state.transfer)
     elif memory == "restarting":
         forget = changed(state.transfer, contract.transfer)
+        forget = lanes.flat(jnp.broadcast_to(forget, state.transfer.shape))
+        fresh = lanes.flat(jnp.broadcast_to(fresh, state.transfer.shape))
         q_values = jnp.where(forget, fresh, q_values)
         visits = jnp.where(forget, 0.0, visits)
     return TabularState(q_values, visits, contract.transfer)
 
 
-def tabular_memo(
-    state: TabularState, h: Array, s: Array, values: Array, a: Array, best: Array
-) -> TabularMemo:
-    """The memo of playing a at (h, s), where `values` is the row Q[h, s, :]."""
-    visits = lanes.at_step(state.visits, h)
-    visits = visits.reshape((-1, *visits.shape[2:]))
-    cell = s * values.shape[0] + a
-    return TabularMemo(lanes.lookup(values, a), best, lanes.lookup(visits, cell))
+def tabular_row(state: TabularState, h: Array, s: Array) -> Array:
+    """Q[h, s, :], [A, ...]."""
+    return lanes.row(state.q_values, h, s, state.transfer.shape[1:3])
 
 
-def tabular_write(
-    state: TabularState, episode: Episode, visits: Array, q_values: Array
+def tabular_memo(values: Array, a: Array, best: Array) -> TabularMemo:
+    """The memo of playing a, where `values` is the row Q[h, s, :] and `best` its maximum."""
+    return TabularMemo(lanes.lookup(values, a), best)
+
+
+def tabular_visits(state: TabularState, episode: Episode) -> tuple[Array, Array]:
+    """The cells of an episode, and N there, this visit included; each [H, ...]."""
+    cell = lanes.cells(state.transfer.shape[1:3], episode.states, episode.actions)
+    return cell, lanes.once(lanes.read(state.visits, cell) + 1.0)
+
+
+def tabular_update(
+    state: TabularState, memo: TabularMemo, cell: Array, visits: Array, rate: Array, goal: Array
 ) -> TabularState:
-    """The table after an episode, whose cells get new counts and values, both [H, ...]."""
-    cell = (episode.states, episode.actions)
-    return state._replace(
-        q_values=lanes.write(state.q_values, cell, q_values),
-        visits=lanes.write(state.visits, cell, visits),
-    )
+    """The table after an episode: at its cells N = visits, and Q moves by `rate` towards `goal`."""
+    moved = lanes.once(memo.q_value + rate * (goal - memo.q_value))
+    tables = (state.q_values, state.visits)
+    q_values, visits = lanes.write(tables, cell, (moved, visits))
+    return state._replace(q_values=q_values, visits=visits)
 
 
 def next_values(best: Array) -> Array:

@@ -16,7 +16,7 @@ from pajax.schedules import value_at
 class State(NamedTuple):
     """The plan under the current contract."""
 
-    q_values: Array  # [H, S, A, ...], Q_c
+    q_values: Array  # flat [H * S * A, ...], Q_c
     epsilon: Array  # [...], this stage's exploration rate
     episodes: Array  # [...], done so far
 
@@ -36,19 +36,18 @@ class BestResponse:
 
     def init(self, spec: Spec) -> State:
         """Plans are made in `begin`."""
-        return State(spec.per_action(), spec.zeros(), spec.zeros())
+        return State(lanes.flat(spec.per_action()), spec.zeros(), spec.zeros())
 
     def begin(self, state: State, contract: Contract) -> State:
         """Plans against the contract."""
         plan = planning.agent_values(self.game, contract.transfer)
         epsilon = value_at(self.epsilon, state.episodes)
-        return state._replace(
-            q_values=plan.q_values, epsilon=jnp.broadcast_to(epsilon, state.epsilon.shape)
-        )
+        epsilon = jnp.broadcast_to(epsilon, state.epsilon.shape)
+        return state._replace(q_values=lanes.flat(plan.q_values), epsilon=epsilon)
 
     def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, None]:
         """Epsilon-greedy on the plan."""
-        values = lanes.row(lanes.at_step(state.q_values, h), s)
+        values = lanes.row(state.q_values, h, s, (self.game.num_states, self.game.num_actions))
         return epsilon_greedy(values, state.epsilon, words[0])[0], None
 
     def update(self, state: State, episode: Episode, memo: None) -> State:

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from pajax import lanes
 from pajax._pytree import axes, pytree, static
 from pajax.agents.base import (
     MEMORIES,
@@ -16,7 +15,9 @@ from pajax.agents.base import (
     tabular_begin,
     tabular_init,
     tabular_memo,
-    tabular_write,
+    tabular_row,
+    tabular_update,
+    tabular_visits,
 )
 from pajax.protocols import Contract, Episode, Spec
 from pajax.schedules import PowerSchedule, value_at
@@ -64,17 +65,16 @@ class QLearning:
 
     def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, TabularMemo]:
         """Epsilon-greedy; ties go to the lowest action."""
-        values = lanes.row(lanes.at_step(state.table.q_values, h), s)
+        values = tabular_row(state.table, h, s)
         a, best = epsilon_greedy(values, state.epsilon, words[0])
-        return a, tabular_memo(state.table, h, s, values, a, best)
+        return a, tabular_memo(values, a, best)
 
     def update(self, state: State, episode: Episode, memo: TabularMemo) -> State:
         """Temporal differences of the whole episode."""
-        visits = memo.visits + 1.0
+        cell, visits = tabular_visits(state.table, episode)
         goal = episode.rewards + episode.payments + next_values(memo.best)
         rate = self._rate(visits, horizon=visits.shape[0])
-        q_values = memo.q_value + rate * (goal - memo.q_value)
-        table = tabular_write(state.table, episode, visits, q_values)
+        table = tabular_update(state.table, memo, cell, visits, rate, goal)
         return State(table, state.epsilon, state.episodes + 1.0)
 
     def _rate(self, visits: Array, horizon: int) -> Array:

@@ -15,7 +15,9 @@ from pajax.agents.base import (
     tabular_begin,
     tabular_init,
     tabular_memo,
-    tabular_write,
+    tabular_row,
+    tabular_update,
+    tabular_visits,
     value_bound,
 )
 from pajax.protocols import Contract, Episode, Spec
@@ -66,16 +68,16 @@ class UCBQ:
 
     def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, TabularMemo]:
         """Greedy; ties go to the lowest action."""
-        values = lanes.row(lanes.at_step(state.table.q_values, h), s)
+        values = tabular_row(state.table, h, s)
         a, best = lanes.argmax(values)
-        best = jnp.minimum(best, lanes.at_step(state.bound, h))
-        return a, tabular_memo(state.table, h, s, values, a, best)
+        return a, tabular_memo(values, a, best)
 
     def update(self, state: State, episode: Episode, memo: TabularMemo) -> State:
         """Temporal differences of the whole episode."""
-        visits = memo.visits + 1.0
+        cell, visits = tabular_visits(state.table, episode)
         bonus = self.bonus * jnp.sqrt(state.scale / visits)
-        goal = episode.rewards + episode.payments + bonus + next_values(memo.best)
+        bounded = jnp.minimum(memo.best, state.bound)
+        goal = episode.rewards + episode.payments + bonus + next_values(bounded)
         rate = (visits.shape[0] + 1.0) / (visits.shape[0] + visits)
-        q_values = memo.q_value + rate * (goal - memo.q_value)
-        return state._replace(table=tabular_write(state.table, episode, visits, q_values))
+        table = tabular_update(state.table, memo, cell, visits, rate, goal)
+        return state._replace(table=table)

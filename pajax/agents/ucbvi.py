@@ -15,7 +15,7 @@ class State(NamedTuple):
     """The estimated model and the plan made in it."""
 
     model: model.Model
-    q_values: Array  # [H, S, A, ...]
+    q_values: Array  # flat [H * S * A, ...]
     transfer: Array  # [H, S, A, ...], the contract known last
     confidence: Array  # scalar, log K
     steps_left: Array  # [H, 1, 1, 1...], H - h
@@ -42,7 +42,7 @@ class UCBVI:
         """An empty model; plans are made in `begin`."""
         confidence = model.confidence(spec.num_episodes)
         none = spec.per_action()
-        return State(model.empty(spec), none, none, confidence, spec.steps_left())
+        return State(model.empty(spec), lanes.flat(none), none, confidence, spec.steps_left())
 
     def begin(self, state: State, contract: Contract) -> State:
         """Takes note of the contract, and replans."""
@@ -61,11 +61,12 @@ class UCBVI:
         bonus = model.hoeffding_bonus(known.visits, scale, state.confidence)
         bound = value_bound(contract.transfer)[:, None, None]
         plan = model.optimistic_plan(known, rewards, bonus, bound)
-        return state._replace(model=seen, q_values=plan.q_values, transfer=contract.transfer)
+        q_values = lanes.flat(plan.q_values)
+        return state._replace(model=seen, q_values=q_values, transfer=contract.transfer)
 
     def act(self, state: State, h: Array, s: Array, words: Array) -> tuple[Array, None]:
         """Greedy on the plan; ties go to the lowest action."""
-        return lanes.argmax(lanes.row(lanes.at_step(state.q_values, h), s))[0], None
+        return lanes.argmax(lanes.row(state.q_values, h, s, state.transfer.shape[1:3]))[0], None
 
     def update(self, state: State, episode: Episode, memo: None) -> State:
         """Adds the episode to the model."""

@@ -88,9 +88,9 @@ def advance(
     """Tests after a stage with these `plays` [H, S, A, ...]; inactive (h, s) stand still."""
     is_counting = is_active & (tests.visits >= settings.burn * tests.needed)
     counts = tests.counts + jnp.where(is_counting[:, :, None], plays, 0.0)
-    visits = tests.visits + jnp.where(is_active, plays.sum(2), 0.0)
+    visits = tests.visits + jnp.where(is_active, lanes.total(plays, 2), 0.0)
     tests = tests._replace(visits=visits, counts=counts)
-    counted = counts.sum(2)
+    counted = lanes.total(counts, 2)
     is_finished = is_active & (counted >= (1.0 - settings.burn) * tests.needed)
     answered = _answer(intervals, tests, settings)
     intervals = lanes.where_lane(is_finished[:, :, None], answered, intervals)
@@ -123,7 +123,7 @@ def _answer(intervals: Intervals, tests: Tests, settings: Settings) -> Intervals
     """The intervals if every test were finished now."""
     low, high, has_come_down, failures, high_checked, low_checked = intervals
     width = settings.width
-    plurality = lanes.argmax(jnp.moveaxis(tests.counts, 2, 0))[0]
+    plurality = lanes.argmax(tests.counts, 2)[0]
     yes = (plurality == tests.action)[:, :, None]
     x = tests.offer[:, :, None]
     num_actions = low.shape[2]
@@ -135,7 +135,7 @@ def _answer(intervals: Intervals, tests: Tests, settings: Settings) -> Intervals
     high = jnp.where(baseline, jnp.minimum(width, settings.prior), high)
 
     bisect = (kind == BISECT) & tested
-    reach = settings.inflation * jnp.minimum(high - low, 2.0 * (x - low))
+    reach = lanes.product(settings.inflation, jnp.minimum(high - low, 2.0 * (x - low)))
     comes_down = bisect & yes
     new_high = jnp.where(comes_down, jnp.minimum(high, x + reach), high)
     new_low = jnp.where(bisect & ~yes, jnp.maximum(low, x - reach), low)
@@ -166,16 +166,16 @@ def _next_tests(intervals: Intervals, settings: Settings) -> Tests:
     ask_low = ~intervals.is_low_checked & (low > 0.5 * width) & can_check
 
     gap = high - low
-    bisected, _ = lanes.argmax(jnp.moveaxis(jnp.where(is_wide, gap, -1.0), 2, 0))
-    raised, _ = lanes.argmax(jnp.moveaxis(ask_high.astype(low.dtype), 2, 0))
-    lowered, _ = lanes.argmax(jnp.moveaxis(ask_low.astype(low.dtype), 2, 0))
+    bisected, _ = lanes.argmax(jnp.where(is_wide, gap, -1.0), 2)
+    raised, _ = lanes.argmax(ask_high.astype(low.dtype), 2)
+    lowered, _ = lanes.argmax(ask_low.astype(low.dtype), 2)
     kind = jnp.where(ask_low.any(2), CHECK_LOW, DONE)
     kind = jnp.where(ask_high.any(2), CHECK_HIGH, kind)
     kind = jnp.where(is_wide.any(2), BISECT, kind)
     choices = jnp.stack([jnp.zeros_like(raised), bisected, raised, lowered, jnp.zeros_like(raised)])
     action = lanes.lookup(choices, kind)
 
-    at_action = lambda table: lanes.lookup(jnp.moveaxis(table, 2, 0), action)  # noqa: E731
+    at_action = lambda table: lanes.lookup(table, action, 2)  # noqa: E731
     low, high, gap = at_action(low), at_action(high), at_action(gap)
     middle = 0.5 * (low + high)
     gallop = jnp.minimum(middle, jnp.maximum(2.0 * low, settings.first_offer))

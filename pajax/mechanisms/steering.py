@@ -55,8 +55,8 @@ def init(spec: Spec) -> State:
 def repair(state: State, plays: Array, settings: Settings) -> State:
     """Raises the bump of targets not followed in a stage with these plays [H, S, A, ...]."""
     at_target = lanes.one_hot(state.target, plays.shape[2], 2)
-    visits = state.window_visits + plays.sum(2)
-    hits = state.window_hits + jnp.where(at_target, plays, 0.0).sum(2)
+    visits = state.window_visits + lanes.total(plays, 2)
+    hits = state.window_hits + lanes.total(jnp.where(at_target, plays, 0.0), 2)
     is_judged = visits >= settings.repair_visits
     judged = is_judged[:, :, None] & at_target
     failed = judged & (hits < 0.5 * visits)[:, :, None]
@@ -73,20 +73,24 @@ def repair(state: State, plays: Array, settings: Settings) -> State:
 def replan(
     state: State,
     seen: model.Model,
+    visits: Array,
     intervals: Intervals,
     has_just_begun: Array,
     settings: Settings,
 ) -> State:
     """A new plan in lanes where phase two has just begun or some count has doubled."""
-    visits = seen.visits
     doubled = visits >= 2.0 * jnp.maximum(state.planned_visits, 1.0)
     is_due = has_just_begun | doubled.any((0, 1, 2))
-    rewards = model.mean_rewards(seen) - estimation.midpoint(intervals)
-    scale = settings.bonus * settings.prior
-    bonus = model.hoeffding_bonus(visits, scale, settings.confidence)
-    plan = model.optimistic_plan(seen, rewards, bonus, bound=settings.prior)
-    plan = planning.greedy(plan.q_values)
-    target = jnp.where(is_due, plan, state.target)
+
+    def plan(_: Array, seen: model.Model, visits: Array, intervals: Intervals) -> Array:
+        rewards = model.mean_rewards(seen) - estimation.midpoint(intervals)
+        scale = settings.bonus * settings.prior
+        bonus = model.hoeffding_bonus(visits, scale, settings.confidence)
+        values = model.optimistic_plan(seen, rewards, bonus, bound=settings.prior)
+        return planning.greedy(values.q_values)
+
+    planned = lanes.when(is_due.any(), plan, state.target, seen, visits, intervals)
+    target = jnp.where(is_due, planned, state.target)
     restart = has_just_begun | (target != state.target)
     return state._replace(
         target=target,

@@ -44,6 +44,7 @@ class State(NamedTuple):
 
     settings: Settings
     model: model.Model  # of transitions and its own rewards, from all episodes
+    visits: Array  # [H, S, A, ...], plays in all stages done
     intervals: estimation.Intervals
     tests: estimation.Tests
     steering: steering.State
@@ -106,6 +107,7 @@ class TwoPhase:
         return State(
             settings=settings,
             model=model.empty(spec),
+            visits=spec.per_action(),
             intervals=intervals,
             tests=tests,
             steering=steering.init(spec),
@@ -138,26 +140,16 @@ class TwoPhase:
 
     def observe(self, state: State, stage: Stage) -> State:
         """Moves the tests or the steering on."""
-        plays, seen = stage.visits, state.model
-        intervals, tests = estimation.advance(
-            state.intervals, state.tests, plays, self._is_active(state), state.settings.estimation
-        )
-        repaired = steering.repair(state.steering, plays, state.settings.steering)
+        # each part is skipped while no lane needs it; where it is not skipped, masks do the same
+        state = lanes.when(state.is_estimating.any(), self._test, state, stage)
+        state = lanes.when(~state.is_estimating.all(), self._repair, state, stage)
         state = state._replace(
-            intervals=intervals,
-            tests=tests,
-            steering=lanes.where_lane(state.is_estimating, state.steering, repaired),
+            visits=state.visits + stage.visits,
             episodes=state.episodes + stage.num_episodes.astype(state.episodes.dtype),
         )
-        was_estimating = state.is_estimating
-        state = self._move_on(state)
-        has_just_begun = was_estimating & ~state.is_estimating
-        planned = steering.replan(
-            state.steering, seen, intervals, has_just_begun, state.settings.steering
-        )
-        return state._replace(
-            steering=lanes.where_lane(state.is_estimating, state.steering, planned)
-        )
+        moved = self._move_on(state)
+        has_just_begun = state.is_estimating & ~moved.is_estimating
+        return lanes.when(~moved.is_estimating.all(), self._replan, moved, has_just_begun)
 
     def report(self, state: State) -> Report:
         """The middles of the intervals."""
@@ -197,6 +189,33 @@ class TwoPhase:
             ),
             episode_cap=jnp.asarray(self.cap, float) * (episodes / levels),
         )
+
+    def _test(self, state: State, stage: Stage) -> State:
+        intervals, tests = estimation.advance(
+            state.intervals,
+            state.tests,
+            stage.visits,
+            self._is_active(state),
+            state.settings.estimation,
+        )
+        return state._replace(intervals=intervals, tests=tests)
+
+    def _repair(self, state: State, stage: Stage) -> State:
+        repaired = steering.repair(state.steering, stage.visits, state.settings.steering)
+        kept = lanes.where_lane(state.is_estimating, state.steering, repaired)
+        return state._replace(steering=kept)
+
+    def _replan(self, state: State, has_just_begun: Array) -> State:
+        planned = steering.replan(
+            state.steering,
+            state.model,
+            state.visits,
+            state.intervals,
+            has_just_begun,
+            state.settings.steering,
+        )
+        kept = lanes.where_lane(state.is_estimating, state.steering, planned)
+        return state._replace(steering=kept)
 
     def _is_active(self, state: State) -> Array:
         """Where tests run, bool [H, S, ...]."""
