@@ -27,7 +27,7 @@ from jax import Array
 from workload import SIZES, Workload
 
 import pajax as px
-from pajax import draws, lanes, model, planning
+from pajax import draws, lanes, ledger, model, planning
 from pajax.planning import Values
 
 
@@ -88,7 +88,7 @@ def no_prices(game: px.Game, oracle: Any, contract: px.Contract) -> Any:
     """Only the payments, which agents get."""
     payment = lanes.flat(contract.transfer)
     none = jnp.zeros_like(payment)
-    return subject.ENGINE.Prices(none, none, payment, none)
+    return ledger.Prices(none, none, payment, none)
 
 
 def no_sums(prices: Any, seen: Any, is_estimating: Array, length: Array) -> px.Record:
@@ -112,9 +112,9 @@ REPLACEMENTS = {
     "learner": [],
     "random words": [(draws, "threefry2x32", cheap_words)],
     "recording": [
-        (subject.ENGINE, "_prices", no_prices),
-        (subject.ENGINE, "_segment_record", no_sums),
-        (subject.ENGINE, "_transfer_error", no_error),
+        (ledger, "price", no_prices),
+        (ledger, "settle", no_sums),
+        (ledger, "transfer_error", no_error),
     ],
 }
 

@@ -29,7 +29,7 @@ AGENTS = {
 LEARNERS = ("q-learning", "ucb-q", "ucbvi", "best-response")
 MECHANISMS = ("fixed", "two-phase")
 
-ENGINE, STUDY = sys.modules["pajax.simulate"], sys.modules["pajax.study"]
+STUDY = sys.modules["pajax.study"]
 
 
 def learner(workload: Workload, name: str) -> Any:

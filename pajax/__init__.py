@@ -27,9 +27,11 @@ from pajax._pytree import axes, pytree, static
 from pajax.config import configure
 from pajax.game import Game, make_game, stack_games
 from pajax.lanes import lift
+from pajax.ledger import Record
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
 from pajax.results import load, save
-from pajax.simulate import Record, checkpoints, simulate
+from pajax.simulate import simulate
+from pajax.stages import checkpoints
 from pajax.study import StudyInterrupted, study
 
 __all__ = [

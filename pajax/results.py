@@ -36,7 +36,7 @@ from jax import Array
 
 from pajax import _checks, planning
 from pajax.game import Game
-from pajax.simulate import Record
+from pajax.ledger import Record
 
 NON_FINITE, UNRESOLVED, NOT_RUN = 1, 2, 4
 DIMENSIONS = ("game", "agent", "mechanism", "seed", "episode")

@@ -27,18 +27,9 @@ from pajax import _checks, results
 from pajax._pytree import map_with_rank, with_lanes
 from pajax.config import warn_unless_hoisting
 from pajax.game import Game
-from pajax.simulate import (
-    Progress,
-    Record,
-    Schedule,
-    World,
-    advance,
-    check_parts,
-    checkpoints,
-    make_schedule,
-    make_world,
-    start,
-)
+from pajax.ledger import Record
+from pajax.simulate import Progress, World, advance, check_parts, make_world, start
+from pajax.stages import Schedule, checkpoints, make_schedule
 
 #: Lanes of a chunk on a CPU, so that a chunk's tables stay in the cache: many while a pair takes at
 #: most so many bytes, few above. (Vector code wants multiples of 64.)
@@ -194,26 +185,26 @@ class Cell(NamedTuple):
 
 def spread(component: Any, num_seeds: int, layout: Layout) -> Any:
     """A game, agent or mechanism over the lanes of a layout, with chunks on the first axis."""
-    game_of_lane = layout.pairs // num_seeds
 
     def spread_leaf(leaf: Any, rank: int) -> np.ndarray:
         leaf = np.asarray(leaf)
         if leaf.ndim == rank == 0:
             return np.broadcast_to(leaf, layout.num_chunks)
-        leaf = leaf[..., None] if leaf.ndim == rank else leaf
-        index = np.minimum(game_of_lane, leaf.shape[-1] - 1)
-        return np.moveaxis(leaf[..., index], -2, 0)
+        return _of_lanes(leaf[..., None] if leaf.ndim == rank else leaf, num_seeds, layout)
 
     return layout.put(map_with_rank(spread_leaf, component))
 
 
 def survey(game: Game, num_seeds: int, layout: Layout) -> World:
     """What `advance` needs of the games, made once for each game and spread over the lanes."""
-    world = _survey(game)
-    game_of_lane = layout.pairs // num_seeds
-    return layout.put(
-        jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf)[..., game_of_lane], -2, 0), world)
-    )
+    of_lanes = lambda leaf: _of_lanes(np.asarray(leaf), num_seeds, layout)  # noqa: E731
+    return layout.put(jax.tree.map(of_lanes, _survey(game)))
+
+
+def _of_lanes(leaf: np.ndarray, num_seeds: int, layout: Layout) -> np.ndarray:
+    """What lanes get of a leaf [..., game], or [..., 1] for all games: [chunk, ..., lane]."""
+    game_of_lane = np.minimum(layout.pairs // num_seeds, leaf.shape[-1] - 1)
+    return np.moveaxis(leaf[..., game_of_lane], -2, 0)
 
 
 _survey = jax.jit(make_world)

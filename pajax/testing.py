@@ -18,9 +18,11 @@ from pajax import games, planning
 from pajax._pytree import pytree, static, with_lanes
 from pajax.agents import QLearning
 from pajax.game import Game
+from pajax.ledger import Record
 from pajax.mechanisms import NoTransfer
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
-from pajax.simulate import Record, advance, make_schedule, make_world, simulate, spec_of, start
+from pajax.simulate import advance, make_world, simulate, spec_of, start
+from pajax.stages import make_schedule
 
 
 class Log(NamedTuple):

@@ -60,10 +60,10 @@ def implementation_gap(game: Game, target: Array, transfer: Array) -> Array:
 
     Positive where the target is strictly optimal for the agent; infinite when it has one action.
     """
-    q_values = jnp.moveaxis(planning.agent_values(game, transfer).q_values, 2, 0)
-    is_target = lanes.one_hot(target, game.num_actions, 0)
-    others = lanes.maximum(jnp.where(is_target, -jnp.inf, q_values))
-    return lanes.maximum(jnp.where(is_target, q_values, -jnp.inf)) - others
+    q_values = planning.agent_values(game, transfer).q_values
+    is_target = lanes.one_hot(target, game.num_actions, 2)
+    others = lanes.maximum(jnp.where(is_target, -jnp.inf, q_values), 2)
+    return lanes.maximum(jnp.where(is_target, q_values, -jnp.inf), 2) - others
 
 
 def safe_margin(horizon: int, width: Array | float, margin: Array | float) -> Array:

@@ -17,7 +17,8 @@ from scripted import scripted
 
 import pajax as px
 from pajax import results
-from pajax.simulate import Record, checkpoints, make_schedule, stage_lengths
+from pajax.ledger import Record
+from pajax.stages import checkpoints, make_schedule, stage_lengths
 from pajax.study import LONGEST_INTERVAL, refine
 from pajax.testing import trajectories
 

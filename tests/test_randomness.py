@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import pajax as px
+from pajax.ledger import Record
 from pajax.results import cumulate
-from pajax.simulate import Record, checkpoints
+from pajax.stages import checkpoints
 from pajax.study import refine
 
 EPISODES = 300  # both phases of TwoPhase as set here, and stages of more than one episode

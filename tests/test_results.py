@@ -11,7 +11,7 @@ from synthetic import make_dataset
 
 import pajax as px
 from pajax import results
-from pajax.simulate import Record
+from pajax.ledger import Record
 
 # Cumulation
 

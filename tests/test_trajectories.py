@@ -11,7 +11,7 @@ from oracles import reenactment
 
 import pajax as px
 from pajax.game import prepare
-from pajax.simulate import stage_lengths
+from pajax.stages import stage_lengths
 from pajax.testing import trajectories
 
 pytestmark = pytest.mark.usefixtures("x64")
