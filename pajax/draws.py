@@ -11,6 +11,7 @@ batched, resumed or spread over devices. Block layout of an episode with horizon
     d = 2h + 1  next state at step h, the agent's first word at step h
     d = 2H      initial state, (unused)
     d > 2H      the agent's further words, if it asks for more than one a step
+    d = 2^32-1  what a mechanism gets after a stage whose last episode was e - 1
 """
 
 from typing import NamedTuple
@@ -77,6 +78,15 @@ def episode_words(
         agent=agent[:, :num_agent_words],
     )
     return first[2 * horizon], steps
+
+
+def stage_words(key: tuple[Array, Array], episode: Array) -> Array:
+    """What a mechanism draws from when a stage ends with `episode` done: uint32 [2, ...]."""
+    counter = (
+        jnp.broadcast_to(episode, key[0].shape),
+        jnp.full(key[0].shape, 2**32 - 1, jnp.uint32),
+    )
+    return jnp.stack(threefry2x32(key, counter))
 
 
 def _both_once(words: tuple[Array, Array]) -> tuple[Array, Array]:

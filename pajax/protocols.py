@@ -64,6 +64,7 @@ class Episode(NamedTuple):
     next_states: Array  # int32
     rewards: Array  # its own, payments aside
     payments: Array  # from the principal to the agent
+    own_actions: Array  # int32, the principal's, as its contract announced them
 
 
 class Stage(NamedTuple):
@@ -71,6 +72,7 @@ class Stage(NamedTuple):
 
     visits: Array  # [H, S, A, ...], counts of plays
     num_episodes: Array  # int32, the same in all lanes
+    words: Array  # uint32 [2, ...], a random key for what it draws (see `draws.expand`)
 
 
 class Report(NamedTuple):

@@ -3,8 +3,8 @@
 A run alternates, stage by stage: the mechanism posts a contract, the agent is told of it, a number
 of episodes are played under it, the mechanism observes. An episode has two passes: it is rolled out
 reading tables only, then all its steps are written back at once. That is exact, because tables are
-indexed by step, so that an episode meets a cell at most once. What is
-recorded is in `pajax.ledger`, when in `pajax.stages`.
+indexed by step, so that an episode meets a cell at most once. What is recorded is in
+`pajax.ledger`, when in `pajax.stages`.
 """
 
 import functools
@@ -123,10 +123,15 @@ def start(game: Game, agent: Agent, mechanism: Mechanism, num_episodes: int) -> 
         agent=agent.init(spec),
         mechanism=state,
         contract=mechanism.post(state),
-        stage=Stage(spec.per_action(), jnp.zeros((), jnp.int32)),
+        stage=_empty_stage(spec),
         prices=Prices.none(spec),
         is_priced=jnp.bool_(False),
     )
+
+
+def _empty_stage(spec: Spec) -> Stage:
+    words = jnp.zeros((2, *spec.lanes), jnp.uint32)
+    return Stage(spec.per_action(), jnp.zeros((), jnp.int32), words)
 
 
 def make_world(game: Game) -> World:
@@ -150,7 +155,8 @@ def advance(
     """
     lengths, opens, closes, bounds = (jnp.asarray(x) for x in schedule)
     oracle = world.oracle
-    play = _episode_player(key, game, world.tables, agent, mechanism)
+    words_of = draws.key_words(key)
+    play = _episode_player(words_of, game, world.tables, agent, mechanism)
 
     def open_stage(progress: Progress) -> Progress:
         contract = mechanism.post(progress.mechanism)
@@ -161,7 +167,8 @@ def advance(
         )
 
     def close_stage(progress: Progress) -> Progress:
-        observed = mechanism.observe(progress.mechanism, progress.stage)
+        words = draws.stage_words(words_of, progress.episode)
+        observed = mechanism.observe(progress.mechanism, progress.stage._replace(words=words))
         return progress._replace(
             mechanism=observed, stage=jax.tree.map(jnp.zeros_like, progress.stage)
         )
@@ -178,9 +185,10 @@ def advance(
             0, lengths[i], play_one, (progress, Tally.empty(spec_of(game, 0)))
         )
         happened = ledger.settle(prices, seen, is_estimating, lengths[i])
-        played = Stage(seen.visits.reshape(contract.transfer.shape), lengths[i])
+        stage = progress.stage
+        visits = stage.visits + seen.visits.reshape(contract.transfer.shape)
         progress = progress._replace(
-            stage=jax.tree.map(jnp.add, progress.stage, played),
+            stage=stage._replace(visits=visits, num_episodes=stage.num_episodes + lengths[i]),
             prices=prices,
             is_priced=jnp.bool_(True),
         )
@@ -203,18 +211,15 @@ def _equal(contract: Contract, other: Contract) -> Array:
 
 
 def _episode_player(
-    key: Array, game: Game, tables: Tables, agent: Agent, mechanism: Mechanism
+    key: tuple[Array, Array], game: Game, tables: Tables, agent: Agent, mechanism: Mechanism
 ) -> Any:
     """A function (contract, payment table, progress, sums) -> (progress, sums) of one episode."""
-    words_of = draws.key_words(key)
     steps = jnp.arange(game.horizon, dtype=jnp.int32)
 
     def play(
         contract: Contract, payment: Array, progress: Progress, seen: Tally
     ) -> tuple[Progress, Tally]:
-        opening, words = draws.episode_words(
-            words_of, progress.episode, game.horizon, agent.num_words
-        )
+        opening, words = draws.episode_words(key, progress.episode, game.horizon, agent.num_words)
 
         def move(s: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, tuple]:
             h, agent_words, word = inputs
@@ -234,6 +239,7 @@ def _episode_player(
             next_states=jnp.concatenate([states[1:], last[None]]),
             rewards=u,
             payments=lanes.read(payment, cell),
+            own_actions=own_actions,
         )
         progress = progress._replace(
             episode=progress.episode + jnp.uint32(1),

@@ -50,7 +50,7 @@ class _Logging:
     def init(self, spec: Spec) -> _LoggingState:
         shape = (spec.num_episodes, spec.horizon, *spec.lanes)
         whole, real = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
-        empty = Episode(whole, whole, whole, real, real)
+        empty = Episode(whole, whole, whole, real, real, whole)
         return _LoggingState(self.agent.init(spec), empty, jnp.zeros((), jnp.int32))
 
     def begin(self, state: _LoggingState, contract: Contract) -> _LoggingState:
@@ -175,10 +175,10 @@ class _Shapes:
     def __init__(self, spec: Spec) -> None:
         h, s, a = spec.horizon, spec.num_states, spec.num_actions
         self._spec = spec
-        steps = (self.whole(h), self.whole(h), self.whole(h), self.real(h), self.real(h))
-        self.episode = Episode(*steps)
+        step, amount = self.whole(h), self.real(h)
+        self.episode = Episode(step, step, step, amount, amount, step)
         count: Any = jax.ShapeDtypeStruct((), jnp.int32)
-        self.stage = Stage(self.real(h, s, a), count)
+        self.stage = Stage(self.real(h, s, a), count, self._like(jnp.uint32, 2))
         self.contract = Contract(self.real(h, s, a), self.whole(h, s), self.whole(h, s))
         yes = jnp.bool_
         self.report = Report(self._like(yes), self.real(h, s, a), self._like(yes, h, s, a))
