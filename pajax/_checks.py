@@ -51,3 +51,9 @@ def choice(argument: str, value: Any, options: Any) -> Any:
     """`value`, which must be one of `options`."""
     require(value in tuple(options), argument, repr(value), f"be one of {', '.join(options)}")
     return value
+
+
+def methods(argument: str, part: Any, names: Any) -> None:
+    """Raise unless `part` has these methods and attributes."""
+    missing = [name for name in names if not hasattr(part, name)]
+    require(not missing, argument, repr(part), f"have {', '.join(names)}")

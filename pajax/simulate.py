@@ -101,8 +101,7 @@ def check_parts(
         (mechanisms, ("adapting_until", "init", "post", "update", "observe", "report")),
     ):
         for name, part in parts.items():
-            missing = [method for method in methods if not hasattr(part, method)]
-            _checks.require(not missing, name, repr(part), f"have {', '.join(methods)}")
+            _checks.methods(name, part, methods)
     sizes = {
         "s": game.num_states,
         "a": game.num_actions,

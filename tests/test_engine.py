@@ -507,7 +507,14 @@ SWEEPS = {
         px.agents.BestResponse(game=px.games.pollution(), epsilon=x) for x in (0.0, 0.1)
     ],
     "two-phase": [
-        px.mechanisms.TwoPhase(width=x, margin=x, bonus=x, cap=x, min_visits=40.0 * x)
+        px.mechanisms.TwoPhase(
+            width=x,
+            margin=x,
+            cap=x,
+            min_visits=40.0 * x,
+            estimator=px.mechanisms.Bisection(inflation=x),
+            steering=px.mechanisms.OptimisticSteering(bonus=x),
+        )
         for x in (0.2, 0.4)
     ],
     "flat": [px.mechanisms.FlatTransfer(amount=x, action=a) for x, a in ((0.1, 0), (0.2, 1))],

@@ -156,22 +156,24 @@ def test_every_agent_under_two_phase(order, agent):
 @pytest.mark.parametrize("order", ["parallel", "backward"])
 @pytest.mark.parametrize("game", ["random", "deterministic rewards"])
 def test_two_phase_in_other_games(order, game):
-    fields = {"min_visits": 6.0, "width": 0.3, "repair_visits": 5.0, "margin": 0.0}
-    check_two_phase(GAMES[game](), "q, aware", order, 1500, fields)
+    fields = {"min_visits": 6.0, "width": 0.3, "margin": 0.0}
+    check_two_phase(GAMES[game](), "q, aware", order, 1500, fields, repair_visits=5.0)
 
 
-def check_two_phase(game, agent, order, num_episodes, fields):
+def check_two_phase(game, agent, order, num_episodes, fields, repair_visits=20.0):
     """Both phases are reached, and end alike."""
+    steering = px.mechanisms.OptimisticSteering(repair_visits=repair_visits)
+    mechanism = px.mechanisms.TwoPhase(order=order, steering=steering, **fields)
     sizes = reenactment.Sizes(game.horizon, game.num_states, game.num_actions, num_episodes)
     mechanisms = (
-        px.mechanisms.TwoPhase(order=order, **fields),
-        reenactment.TwoPhase(sizes, order=order, **fields),
+        mechanism,
+        reenactment.TwoPhase(sizes, order=order, repair_visits=repair_visits, **fields),
     )
     log, expected = compare(game, agents(game, sizes)[agent], mechanisms, num_episodes)
     state = log.mechanism
-    np.testing.assert_allclose(state.intervals.low, expected.lo, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(state.intervals.high, expected.hi, rtol=0, atol=1e-12)
-    resolved = px.mechanisms.TwoPhase(order=order, **fields).report(state).is_resolved
+    np.testing.assert_allclose(state.estimator.intervals.low, expected.lo, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(state.estimator.intervals.high, expected.hi, rtol=0, atol=1e-12)
+    resolved = mechanism.report(state).is_resolved
     np.testing.assert_array_equal(resolved, expected.resolved)
     assert 0 < expected.phase_one_episodes < num_episodes
     assert not bool(jnp.any(state.is_estimating))

@@ -1,6 +1,23 @@
 """Mechanisms of the principal's side, one a file."""
 
+from pajax.mechanisms.bisection import Bisection
+from pajax.mechanisms.discrete_choice import DiscreteChoice, LogitTransfers
+from pajax.mechanisms.pigouvian import PigouvianTax
+from pajax.mechanisms.residual_claimant import ResidualClaimant
 from pajax.mechanisms.static import FixedTransfers, FlatTransfer, NoTransfer, QuantisedTransfers
+from pajax.mechanisms.steering import OptimisticSteering
 from pajax.mechanisms.two_phase import TwoPhase
 
-__all__ = ["FixedTransfers", "FlatTransfer", "NoTransfer", "QuantisedTransfers", "TwoPhase"]
+__all__ = [
+    "Bisection",
+    "DiscreteChoice",
+    "FixedTransfers",
+    "FlatTransfer",
+    "LogitTransfers",
+    "NoTransfer",
+    "OptimisticSteering",
+    "PigouvianTax",
+    "QuantisedTransfers",
+    "ResidualClaimant",
+    "TwoPhase",
+]

@@ -1,4 +1,4 @@
-"""Phase two: steering long-run behaviour with estimated transfers (THEORY: section 4, PHASE 2).
+"""Steering long-run behaviour with estimated transfers (THEORY: section 4, PHASE 2).
 
 The principal plans optimistically on v - (lo + hi) / 2, its own reward net of the estimated
 transfer, from the actions really played, and posts on the target it finds
@@ -8,17 +8,21 @@ transfer, from the actions really played, and posts on the target it finds
 By (T3) the plan maximises welfare; by (T4) the margin makes the target strictly optimal. Where the
 agent complies in fewer than half of `repair_visits` visits, the bump grows by w 2^streak; it is
 posted, but never enters the plan, which would otherwise flee from what it has to repair.
+
+Of several own actions it plays, at each (h, s), the one with the largest index for the target (see
+`pajax.mechanisms.own_actions`); the plan's v is that index.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
 from pajax import lanes, model, planning
-from pajax.mechanisms import estimation
-from pajax.mechanisms.estimation import Intervals
-from pajax.protocols import Spec
+from pajax._pytree import axes, pytree
+from pajax.mechanisms import own_actions
+from pajax.mechanisms.base import Estimate, Knowledge, Task
+from pajax.protocols import Contract, Spec, Stage
 from pajax.transfers import safe_margin
 
 
@@ -33,77 +37,101 @@ class State(NamedTuple):
     window_hits: Array  # [H, S, ...], of them on target
 
 
-class Settings(NamedTuple):
-    """Resolved numbers of a run; see `TwoPhase` for their meaning."""
+@pytree
+class OptimisticSteering:
+    """Plans optimistically on what it nets, posts with the margin of (T4), and repairs.
 
-    width: Array
-    margin: Array
-    bonus: Array
-    confidence: Array  # log K
-    repair_visits: Array
-    max_streak: Array
-    prior: Array  # [H, 1, 1, ...], H - h
+    Attributes:
+      bonus: c2, scale of the plan's bonus c2 (H - h) sqrt(log K / N).
+      own_bonus: scale of the bonus of an own action.
+      repair_visits: visits of (h, s) between two verdicts on compliance.
+      max_streak: longest streak of repairs that doubles the next one.
+    """
 
+    bonus: Any = axes(low=0.0, default=0.1)
+    own_bonus: Any = axes(low=0.0, default=0.5**0.5)
+    repair_visits: Any = axes(low=1.0, default=20.0)
+    max_streak: Any = axes(low=0.0, high=20.0, default=6.0)
 
-def init(spec: Spec) -> State:
-    """No plan yet."""
-    zero = spec.zeros(spec.horizon, spec.num_states)
-    none = spec.per_action()
-    return State(spec.per_state(0), none, none, none, zero, zero)
+    def init(self, spec: Spec) -> State:
+        """No plan yet."""
+        zero = spec.zeros(spec.horizon, spec.num_states)
+        none = spec.per_action()
+        return State(spec.per_state(0), none, none, none, zero, zero)
 
+    def observe(
+        self,
+        state: State,
+        task: Task,
+        stage: Stage,
+        known: Knowledge,
+        estimate: Estimate,
+        has_just_begun: Array,
+    ) -> State:
+        """Raises bumps where the target was not followed, and replans where that is due."""
+        repaired = self._repair(state, task, stage.visits)
+        state = lanes.where_lane(has_just_begun, state, repaired)
+        return self._replan(state, task, known, estimate, has_just_begun)
 
-def repair(state: State, plays: Array, settings: Settings) -> State:
-    """Raises the bump of targets not followed in a stage with these plays [H, S, A, ...]."""
-    at_target = lanes.one_hot(state.target, plays.shape[2], 2)
-    visits = state.window_visits + lanes.total(plays, 2)
-    hits = state.window_hits + lanes.total(jnp.where(at_target, plays, 0.0), 2)
-    is_judged = visits >= settings.repair_visits
-    judged = is_judged[:, :, None] & at_target
-    failed = judged & (hits < 0.5 * visits)[:, :, None]
-    raised = state.bump + settings.width * jnp.exp2(state.streak)
-    longer = jnp.minimum(state.streak + 1.0, settings.max_streak)
-    return state._replace(
-        bump=jnp.where(failed, jnp.minimum(settings.prior, raised), state.bump),
-        streak=jnp.where(failed, longer, jnp.where(judged, 0.0, state.streak)),
-        window_visits=jnp.where(is_judged, 0.0, visits),
-        window_hits=jnp.where(is_judged, 0.0, hits),
-    )
+    def post(self, state: State, task: Task, known: Knowledge, estimate: Estimate) -> Contract:
+        """On the target hi + gamma + w (H - 1 - h) + bump (T4), and the best own action there."""
+        horizon, rank = state.bump.shape[0], state.bump.ndim
+        margin = safe_margin(horizon, task.width, task.margin)
+        margin = margin.reshape((horizon, *(1,) * (rank - margin.ndim), *margin.shape[1:]))
+        amount = estimate.high + margin + state.bump
+        at_target = lanes.one_hot(state.target, amount.shape[2], 2)
+        _, own_action = self._own_values(known, task)
+        return Contract(
+            transfer=jnp.where(at_target, amount, 0.0),
+            own_action=lanes.lookup(own_action, state.target, 2),
+            target=state.target,
+        )
 
+    def _repair(self, state: State, task: Task, plays: Array) -> State:
+        """Raises the bump of targets not followed in a stage with these plays [H, S, A, ...]."""
+        at_target = lanes.one_hot(state.target, plays.shape[2], 2)
+        visits = state.window_visits + lanes.total(plays, 2)
+        hits = state.window_hits + lanes.total(jnp.where(at_target, plays, 0.0), 2)
+        is_judged = visits >= self.repair_visits
+        judged = is_judged[:, :, None] & at_target
+        failed = judged & (hits < 0.5 * visits)[:, :, None]
+        raised = state.bump + task.width * jnp.exp2(state.streak)
+        longer = jnp.minimum(state.streak + 1.0, self.max_streak)
+        return state._replace(
+            bump=jnp.where(failed, jnp.minimum(task.prior, raised), state.bump),
+            streak=jnp.where(failed, longer, jnp.where(judged, 0.0, state.streak)),
+            window_visits=jnp.where(is_judged, 0.0, visits),
+            window_hits=jnp.where(is_judged, 0.0, hits),
+        )
 
-def replan(
-    state: State,
-    seen: model.Model,
-    visits: Array,
-    intervals: Intervals,
-    has_just_begun: Array,
-    settings: Settings,
-) -> State:
-    """A new plan in lanes where phase two has just begun or some count has doubled."""
-    doubled = visits >= 2.0 * jnp.maximum(state.planned_visits, 1.0)
-    is_due = has_just_begun | doubled.any((0, 1, 2))
+    def _replan(
+        self, state: State, task: Task, known: Knowledge, estimate: Estimate, has_just_begun: Array
+    ) -> State:
+        """A new plan in lanes where steering has just begun or some count has doubled."""
+        doubled = known.visits >= 2.0 * jnp.maximum(state.planned_visits, 1.0)
+        is_due = has_just_begun | doubled.any((0, 1, 2))
+        plan = lambda _, *inputs: self._plan(*inputs)  # noqa: E731
+        planned = lanes.when(is_due.any(), plan, state.target, task, known, estimate)
+        target = jnp.where(is_due, planned, state.target)
+        restart = has_just_begun | (target != state.target)
+        return state._replace(
+            target=target,
+            planned_visits=jnp.where(is_due, known.visits, state.planned_visits),
+            window_visits=jnp.where(restart, 0.0, state.window_visits),
+            window_hits=jnp.where(restart, 0.0, state.window_hits),
+        )
 
-    def plan(_: Array, seen: model.Model, visits: Array, intervals: Intervals) -> Array:
-        rewards = model.mean_rewards(seen) - estimation.midpoint(intervals)
-        scale = settings.bonus * settings.prior
-        bonus = model.hoeffding_bonus(visits, scale, settings.confidence)
-        values = model.optimistic_plan(seen, rewards, bonus, bound=settings.prior)
+    def _plan(self, task: Task, known: Knowledge, estimate: Estimate) -> Array:
+        """The target, int32 [H, S, ...]."""
+        rewards, _ = self._own_values(known, task)
+        bonus = model.hoeffding_bonus(known.visits, self.bonus * task.prior, task.confidence)
+        net = rewards - estimate.middle
+        values = model.optimistic_plan(known.model, net, bonus, bound=task.prior)
         return planning.greedy(values.q_values)
 
-    planned = lanes.when(is_due.any(), plan, state.target, seen, visits, intervals)
-    target = jnp.where(is_due, planned, state.target)
-    restart = has_just_begun | (target != state.target)
-    return state._replace(
-        target=target,
-        planned_visits=jnp.where(is_due, visits, state.planned_visits),
-        window_visits=jnp.where(restart, 0.0, state.window_visits),
-        window_hits=jnp.where(restart, 0.0, state.window_hits),
-    )
-
-
-def transfers(state: State, intervals: Intervals, settings: Settings) -> Array:
-    """Posted: hi + gamma + w (H - 1 - h) + bump on the target, [H, S, A, ...] (T4)."""
-    horizon, rank = state.bump.shape[0], state.bump.ndim
-    margin = safe_margin(horizon, settings.width, settings.margin)
-    margin = margin.reshape((horizon, *(1,) * (rank - margin.ndim), *margin.shape[1:]))
-    amount = intervals.high + margin + state.bump
-    return jnp.where(lanes.one_hot(state.target, amount.shape[2], 2), amount, 0.0)
+    def _own_values(self, known: Knowledge, task: Task) -> tuple[Array, Array]:
+        """The principal's reward with its best own action, and that action: [H, S, A, ...]."""
+        if known.own_rewards is None:
+            rewards = model.mean_rewards(known.model)
+            return rewards, jnp.zeros_like(rewards, jnp.int32)
+        return own_actions.optimistic(known.own_rewards, self.own_bonus, task.confidence)
