@@ -32,7 +32,9 @@ def descend(
     """One step against a gradient, and the optimiser's next state; trees as in `start`."""
 
     def step(rate: Array, gradient: _T, state: Any, values: _T) -> Any:
-        return optimiser(rate).update(gradient, state, values)
+        # optax raises numbers to a counter's power, which a user's strict mode would refuse
+        with jax.numpy_dtype_promotion("standard"):
+            return optimiser(rate).update(gradient, state, values)
 
     steps, state = _over_lanes(step, num_lane_axes)(rate, gradient, state, values)
     # rounded before it is added, as `lanes.product` says

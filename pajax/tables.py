@@ -25,11 +25,12 @@ class _Column(NamedTuple):
 
 
 _COLUMNS = (
-    _Column("welfare regret", "[{level} interval]", "welfare_regret", "amounts"),
+    _Column("welfare regret", "+- {level}", "welfare_regret", "amounts"),
     _Column("regret per", "episode", "welfare_regret_per_episode", "rate"),
     _Column("growth exponent", "[{level} interval]", "growth_exponent", "exponents"),
     _Column("late share", "of W*", "late_share", "percent"),
     _Column("payment", "per ep.", "payment_per_episode", "rate"),
+    _Column("principal", "nets", "principal_utility_per_episode", "rate"),
     _Column("transfer", "error", "transfer_error", "rate"),
     _Column("phase-one", "share", "phase_one_share", "percent"),
 )
@@ -61,7 +62,11 @@ def _title(summary: xr.Dataset, game: int) -> str:
     here = summary.isel(game=game)
     best, free = float(here["optimal_welfare"]), float(here["laissez_faire_welfare"])
     label, share = here["game"].item(), _percent(free / best)
-    return f"Game {label}: W* = {best:.4f} an episode, laissez-faire {free:.4f} ({share} of W*)"
+    coase = best - float(here["agent_value"])
+    return (
+        f"Game {label}: W* = {best:.4f} an episode, laissez-faire {free:.4f} ({share} of W*), "
+        f"W* - rho.V0 = {coase:.4f}"
+    )
 
 
 def _headings(summary: xr.Dataset) -> list[tuple[str, str]]:
@@ -120,12 +125,13 @@ def _notes(summary: xr.Dataset) -> list[str]:
     """What the intervals cover, what the columns mean, and what failed."""
     seeds, episodes = int(summary["num_seeds"]), int(summary.attrs["num_episodes"])
     notes = [
-        f"[low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) of one "
+        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) of one "
         f"agent and mechanism in this one game, at K = {episodes:,} episodes, each on its own; "
         "they say nothing about other games. Regret: Student's t. Growth exponent: slope of log "
         "mean regret on log episodes over the last decade and a half of K, bootstrap over whole "
-        "runs. Late share: over the last tenth of the episodes. Transfer error: over resolved "
-        f"transfers. {DASH}: does not exist."
+        "runs. Late share: over the last tenth of the episodes. Principal nets: its rewards less "
+        "payments; W* - rho.V0 is the best with the smallest transfers. Transfer error: over "
+        f"resolved transfers. {DASH}: does not exist."
     ]
     failures = {
         "share_unresolved": "unresolved transfers",
@@ -160,16 +166,12 @@ def _number(value: float, text: str) -> str:
 
 
 def _amounts(value: float, low: float, high: float) -> str:
-    """An amount and its interval, all three to the same decimals."""
-    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return _interval(value, low, high, f",.{decimals}f")
-
-
-def _interval(value: float, low: float, high: float, form: str) -> str:
+    """An amount and half its interval, which is symmetric, to the same decimals."""
     if not math.isfinite(value):
         return DASH
-    ends = [_number(end, format(end, form)) for end in (low, high)]
-    return f"{value:{form}} [{ends[0]}, {ends[1]}]"
+    decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    half = 0.5 * (high - low)
+    return f"{value:,.{decimals}f} +- {_number(half, format(half, f',.{decimals}f'))}"
 
 
 def _percent(value: float, *_: float) -> str:
@@ -181,7 +183,10 @@ def _rate(value: float, *_: float) -> str:
 
 
 def _exponents(value: float, low: float, high: float) -> str:
-    return _interval(value, low, high, ".2f")
+    if not math.isfinite(value):
+        return DASH
+    ends = [_number(end, f"{end:.2f}") for end in (low, high)]
+    return f"{value:.2f} [{ends[0]}, {ends[1]}]"
 
 
 _CELLS = {"amounts": _amounts, "rate": _rate, "exponents": _exponents, "percent": _percent}

@@ -26,22 +26,22 @@ def exact(**changes) -> xr.Dataset:
 def test_table_of_known_numbers():
     lines = tables.format_summary(statistics.summary(exact())).splitlines()
     assert lines[:9] == [
-        "Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*)",
+        "Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*), W* - rho.V0 = 2.8406",
         "",
-        "agent  mechanism              welfare regret  regret per    growth exponent  late share"
-        "  payment  transfer  phase-one",
-        "                             [95 % interval]     episode    [95 % interval]       of W*"
-        "  per ep.     error      share",
-        "-" * 117,
-        "ucbvi  none       150,000 [150,000, 150,000]       1.500  1.00 [1.00, 1.00]      77.0 %"
-        "    0.000         -      0.0 %",
-        "ucbvi  two-phase     15,000 [15,000, 15,000]       0.150  0.50 [0.50, 0.50]      98.8 %"
-        "    2.000     0.040      1.0 %",
-        "-" * 117,
+        "agent  mechanism  welfare regret  regret per    growth exponent  late share"
+        "  payment  principal  transfer  phase-one",
+        "                         +- 95 %     episode    [95 % interval]       of W*"
+        "  per ep.       nets     error      share",
+        "-" * 116,
+        "ucbvi  none         150,000 +- 0       1.500  1.00 [1.00, 1.00]      77.0 %"
+        "    0.000      2.250         -      0.0 %",
+        "ucbvi  two-phase     15,000 +- 0       0.150  0.50 [0.50, 0.50]      98.8 %"
+        "    2.000      0.925     0.040      1.0 %",
+        "-" * 116,
         "",
     ]
     notes = " ".join(lines[9:])
-    assert notes.startswith("[low, high]: 95 % intervals for the mean over seeds (3 here) of one")
+    assert notes.startswith("+- and [low, high]: 95 % intervals for the mean over seeds (3 here) of one")
     assert "at K = 100,000 episodes" in notes
     assert "say nothing about other games" in notes
     assert "bootstrap over whole runs" in notes
@@ -51,16 +51,16 @@ def test_table_of_known_numbers():
 def test_markdown_of_known_numbers():
     lines = tables.to_markdown(statistics.summary(exact(), level=0.9)).splitlines()
     assert lines[:6] == [
-        "**Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*)**",
+        "**Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*), W* - rho.V0 = 2.8406**",
         "",
-        "| agent | mechanism | welfare regret [90 % interval] | regret per episode "
-        "| growth exponent [90 % interval] | late share of W* | payment per ep. | transfer error "
-        "| phase-one share |",
-        "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| ucbvi | none | 150,000 [150,000, 150,000] | 1.500 | 1.00 [1.00, 1.00] | 77.0 % | 0.000 "
-        "| - | 0.0 % |",
-        "| ucbvi | two-phase | 15,000 [15,000, 15,000] | 0.150 | 0.50 [0.50, 0.50] | 98.8 % "
-        "| 2.000 | 0.040 | 1.0 % |",
+        "| agent | mechanism | welfare regret +- 90 % | regret per episode "
+        "| growth exponent [90 % interval] | late share of W* | payment per ep. | principal nets "
+        "| transfer error | phase-one share |",
+        "| :--- | :--- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| ucbvi | none | 150,000 +- 0 | 1.500 | 1.00 [1.00, 1.00] | 77.0 % | 0.000 "
+        "| 2.250 | - | 0.0 % |",
+        "| ucbvi | two-phase | 15,000 +- 0 | 0.150 | 0.50 [0.50, 0.50] | 98.8 % "
+        "| 2.000 | 0.925 | 0.040 | 1.0 % |",
     ]
 
 
@@ -93,12 +93,12 @@ def test_a_block_a_game():
 
 def test_what_does_not_exist_is_a_dash():
     table = tables.format_summary(statistics.summary(exact(num_seeds=1)))
-    assert "150,000 [-, -]" in table
+    assert "150,000 +- -" in table
     assert "1.00 [-, -]" in table
     ds = exact()
     ds["welfare_regret"][...] = 0.0
     row = tables.format_summary(statistics.summary(ds)).splitlines()[5]
-    assert " ".join(row.split()) == "ucbvi none 0.00 [0.00, 0.00] 0.000 - 100.0 % 0.000 - 0.0 %"
+    assert " ".join(row.split()) == "ucbvi none 0.00 +- 0.00 0.000 - 100.0 % 0.000 2.250 - 0.0 %"
 
 
 def test_failures_are_named():
@@ -115,11 +115,11 @@ def test_failures_are_named():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (1234567.0, "1,234,567 [1,234,567, 1,234,568]"),
-        (12.345, "12.3 [12.3, 13.3]"),
-        (0.5, "0.50 [0.50, 1.50]"),
+        (1234567.0, "1,234,567 +- 2"),
+        (12.345, "12.3 +- 2.5"),
+        (0.5, "0.50 +- 2.50"),
         (np.nan, "-"),
     ],
 )
 def test_amounts(value, text):
-    assert tables._amounts(value, value, value + 1) == text
+    assert tables._amounts(value, value - 2.5, value + 2.5) == text
