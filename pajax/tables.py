@@ -125,8 +125,8 @@ def _notes(summary: xr.Dataset) -> list[str]:
     """What the intervals cover, what the columns mean, and what failed."""
     seeds, episodes = int(summary["num_seeds"]), int(summary.attrs["num_episodes"])
     notes = [
-        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) of one "
-        f"agent and mechanism in this one game, at K = {episodes:,} episodes, each on its own; "
+        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) "
+        f"of one agent and mechanism in this one game, at K = {episodes:,} episodes, each on its own; "
         "they say nothing about other games. Regret: Student's t. Growth exponent: slope of log "
         "mean regret on log episodes over the last decade and a half of K, bootstrap over whole "
         "runs. Late share: over the last tenth of the episodes. Principal nets: its rewards less "

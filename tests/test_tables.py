@@ -41,7 +41,7 @@ def test_table_of_known_numbers():
         "",
     ]
     notes = " ".join(lines[9:])
-    assert notes.startswith("+- and [low, high]: 95 % intervals for the mean over seeds (3 here) of one")
+    assert notes.startswith("+- and [low, high]: 95 % intervals for the mean over seeds (3 here)")
     assert "at K = 100,000 episodes" in notes
     assert "say nothing about other games" in notes
     assert "bootstrap over whole runs" in notes
@@ -51,7 +51,8 @@ def test_table_of_known_numbers():
 def test_markdown_of_known_numbers():
     lines = tables.to_markdown(statistics.summary(exact(), level=0.9)).splitlines()
     assert lines[:6] == [
-        "**Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*), W* - rho.V0 = 2.8406**",
+        "**Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*), "
+        "W* - rho.V0 = 2.8406**",
         "",
         "| agent | mechanism | welfare regret +- 90 % | regret per episode "
         "| growth exponent [90 % interval] | late share of W* | payment per ep. | principal nets "
