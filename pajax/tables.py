@@ -129,8 +129,8 @@ def _notes(summary: xr.Dataset) -> list[str]:
         f"of one agent and mechanism in this one game, at K = {episodes:,} episodes, each on its "
         "own; they say nothing about other games. Regret: Student's t. Growth exponent: slope of "
         "log mean regret on log episodes over the last decade and a half of K, bootstrap over "
-        "whole runs. Late share: over the last tenth of the episodes. Principal nets: its rewards less "
-        "payments; W* - rho.V0 is the best with the smallest transfers. Transfer error: over "
+        "whole runs. Late share: over the last tenth of the episodes. Principal nets: its rewards "
+        "less payments; W* - rho.V0 is the best with the smallest transfers. Transfer error: over "
         f"resolved transfers. {DASH}: does not exist."
     ]
     failures = {
