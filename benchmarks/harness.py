@@ -36,7 +36,9 @@ QUICK = {"pairs": 64, "steps": 1e6, "repeats": 2}
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]], repeats: int
+    candidates: Mapping[str, Callable[[], object]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each candidate in each round, after one call of each as a warm-up."""
     for candidate in candidates.values():
@@ -44,9 +46,9 @@ def interleave(
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):
         for name, candidate in candidates.items():
-            start = time.perf_counter()
+            start = clock()
             candidate()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
     return seconds
 
 

@@ -1,8 +1,8 @@
 """pajax on a benchmark's workload, through the interface that its users have.
 
 What looks inside a study is here, too: clocks of its compiled blocks and of its compilation, and
-studies of which a part is replaced. `pajax.study` and `pajax.simulate` are functions that hide the
-modules of these names, which are therefore taken from `sys.modules`.
+studies of which a part is replaced. `pajax.study` is a function that hides the module of its name,
+which is therefore taken from `sys.modules`.
 """
 
 import contextlib
@@ -89,8 +89,10 @@ class Clocked:
     The rest of a call is the host's: it prepares the game, copies, adds up, makes the dataset.
     """
 
-    def __init__(self, run: Callable[[], Any]) -> None:
-        self._run = run
+    def __init__(
+        self, run: Callable[[], Any], clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._run, self._clock = run, clock
         self._seconds: list[float] = []
         self._compiling: list[float] = []
 
@@ -119,9 +121,9 @@ class Clocked:
 
     def _timed(self, advance: Any) -> Any:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = self._clock()
             result = jax.block_until_ready(advance(*args, **kwargs))
-            self._seconds[-1] += time.perf_counter() - start
+            self._seconds[-1] += self._clock() - start
             return result
 
         return timed

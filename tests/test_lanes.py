@@ -4,6 +4,7 @@ Sizes lie on both sides of CHAIN_LIMIT and ONE_HOT_LIMIT, where the implementati
 """
 
 import functools
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -104,6 +105,56 @@ def test_once_is_what_it_is_given(dtype):
 def test_when(condition):
     found = jax.jit(lambda yes: lanes.when(yes, lambda x: 2 * x, jnp.arange(3)))(condition)
     np.testing.assert_array_equal(found, np.arange(3) * (2 if condition else 1))
+
+
+def compiled_text(function, *arguments) -> str:
+    return jax.jit(function).lower(*arguments).compile().as_text()
+
+
+def loops_around(compiled: str, operation: str) -> int:
+    """The fewest loop bodies that one enters on the way from ENTRY to an operation."""
+    computations = dict(re.findall(r"^(ENTRY|%[\w.-]+)[^\n]*\{\n(.*?)^\}", compiled, re.M | re.S))
+    depths, left = {}, [(0, "ENTRY")]
+    while left:
+        depth, name = left.pop()
+        if depth < depths.get(name, depth + 1):
+            depths[name] = depth
+            called = re.findall(r"(\w+)=(%[\w.-]+)", computations[name])
+            left += [(depth + (how == "body"), to) for how, to in called if to in computations]
+    return min(depth for name, depth in depths.items() if f" {operation}(" in computations[name])
+
+
+on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="reads what XLA makes on a CPU")
+
+
+@on_cpu
+@pytest.mark.parametrize(("is_input", "expected"), [(True, 2), (False, 0)])
+def test_when_keeps_the_work_on_its_inputs_inside(is_input, expected):
+    """Within both loops, the outer one and that of `when`; from a closure XLA takes it to ENTRY."""
+
+    def run(conditions, x, y):
+        def step(i, x):
+            if is_input:
+                return lanes.when(conditions[i], lambda x, y: x + jnp.sin(y), x, y)
+            return lanes.when(conditions[i], lambda x: x + jnp.sin(y), x)
+
+        return jax.lax.fori_loop(0, len(conditions), step, x)
+
+    compiled = compiled_text(run, jnp.ones(5, bool), jnp.zeros(64), jnp.ones(64))
+    assert loops_around(compiled, "sine") == expected
+
+
+@on_cpu
+@pytest.mark.parametrize(("make", "expected"), [(lanes.once, 1), (lambda x: x, 2)])
+def test_once_is_computed_once(make, expected):
+    """Of two readers that XLA does not join; without `once` each counts the bits for itself."""
+
+    def run(x, table):
+        count = make(jax.lax.population_count(x))
+        return count[::-1], table + count
+
+    compiled = compiled_text(run, jnp.arange(64), jnp.zeros((16, 64), jnp.int32))
+    assert compiled.count(" popcnt(") == expected
 
 
 @over_lanes

@@ -13,6 +13,7 @@ from oracles import exact
 from oracles.exact import rounding
 
 import pajax as px
+from pajax.lanes import TREE_LIMIT
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -143,6 +144,22 @@ def test_two_lane_axes_are_two_lane_axes():
         atol = rounding(shape, 2.0 * shape.horizon if "tau" in name else 2.0)
         expected = pajax_analysis(shape)[name][..., :6]
         np.testing.assert_allclose(flat, expected, rtol=0.0, atol=atol)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)], ids=str)
+@pytest.mark.parametrize("size", [1, TREE_LIMIT, TREE_LIMIT + 1, 50])
+def test_expectation_adds_rounded_products_from_the_first_successor_on(size, shape):
+    """To the last bit, whether the sum is written out or, above the limit, a loop."""
+    rng = np.random.default_rng([3, size, *shape])
+    transition = np.moveaxis(rng.dirichlet(np.ones(size), (4, 2, *shape)), -1, 2)
+    values = rng.normal(size=(size, *shape))
+    expected = np.zeros((4, 2, *shape))
+    for s, a, *lane in np.ndindex(expected.shape):
+        for successor in range(size):
+            at = (successor, *lane)
+            expected[s, a, *lane] += transition[s, a, *at] * values[at]
+    arguments = jnp.asarray(transition), jnp.asarray(values)
+    np.testing.assert_array_equal(jax.jit(px.planning.expectation)(*arguments), expected)
 
 
 def test_ties_go_to_the_lowest_action():
