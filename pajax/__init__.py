@@ -26,6 +26,7 @@ from pajax import (
 from pajax._pytree import axes, pytree, static
 from pajax.config import configure
 from pajax.game import Game, make_game, stack_games
+from pajax.hardness import Hardness, hardness
 from pajax.lanes import lift
 from pajax.ledger import Record
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
@@ -39,6 +40,7 @@ __all__ = [
     "Contract",
     "Episode",
     "Game",
+    "Hardness",
     "Mechanism",
     "Record",
     "Report",
@@ -50,6 +52,7 @@ __all__ = [
     "checkpoints",
     "configure",
     "games",
+    "hardness",
     "lift",
     "load",
     "make_game",

@@ -10,6 +10,28 @@ tau* maximises welfare; its best net value is W* - rho . V0[0].
 (T4) If every transfer is known up to an interval of width w, posting its upper end plus
 gamma + w (H - 1 - h) on the target makes the target strictly optimal with gap at least gamma.
 
+(T5) Robust subsidies. An agent that is globally eps-incentive-compatible may play any policy pi,
+mixed ones too, with U^pi + T^pi >= M - eps, where M = max_pi (U^pi + T^pi). For x in [0, 1) pay
+
+    t_x[h, s, a] = V_x[h, s] - Q_x[h, s, a] >= 0  on every action,
+
+with V_x, Q_x the optimal values of the reward x w - v, and V*_x = rho . V_x[0]. Payments telescope
+to T^pi = V*_x - (x W^pi - V^pi), so the agent's total is M - (1 - x) (W* - W^pi): it loses (1 - x)
+times what welfare loses, so W^pi >= W* - eps / (1 - x), and the principal nets
+
+    V^pi - T^pi = x W^pi - V*_x >= f(x) = x W* - V*_x - eps x / (1 - x).
+
+The best x cannot be improved on by any transfers T >= 0. The worst case of T is, by linear duality,
+max over y >= 0 of y (M - eps) + m with m = min_pi [V - y U - (1 + y) T]. As T >= 0,
+m <= min_pi (V - y U); and T <= (V - y U - m) / (1 + y) gives M <= (W* - m) / (1 + y). With
+y = x / (1 - x) that makes x W* - y eps + (1 - x) m, which is at most f(x). f is concave, and at
+eps = 0, x -> 1 it is the Coase value (T3).
+
+Pigouvian transfers, a potential-based shaping (Ng, Harada and Russell, 1999) of the residual claim
+u + v: adding v + P phi - phi and anything that depends on h alone to the agent's reward makes its
+gaps those of welfare, for any potential phi[h, s]. With phi the principal's value of the welfare
+optimum, v + P phi - phi is the principal's advantage: what an action brings it, beyond the optimum.
+
 A transfer is paid by the principal to the agent, in reward units, each time the action is played.
 """
 
@@ -19,6 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 
 from pajax import _checks, lanes, planning
 from pajax.game import Game
@@ -30,6 +53,14 @@ class CoarseContract(NamedTuple):
     transfer: Array  # [H, S, A, ...]
     target: Array  # int32 [H, S, ...], the action it pays for
     welfare: Array  # [...], W^pi of the agent's best response
+
+
+class RobustContract(NamedTuple):
+    """Transfers t_x (T5), and what they guarantee."""
+
+    transfer: Array  # [H, S, A, ...], on every action
+    share: Array  # x in [0, 1), [...]
+    value: Array  # f(x), [...], the principal's least net value an episode
 
 
 def minimal_transfers(game: Game) -> Array:
@@ -123,3 +154,81 @@ def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseC
     transfer = on_target(target, amount, game.num_actions)
     response = planning.best_response(game, transfer)
     return CoarseContract(transfer, target, planning.policy_welfare(game, response))
+
+
+def robust_guarantee(game: Game, epsilon: Array | float, share: Array | float) -> Array:
+    """f(x) = x W* - V*_x - eps x / (1 - x) (T5), [...]: what t_x nets the principal at least.
+
+    Args:
+      game: the game.
+      epsilon: what the agent may forgo, reward units an episode, at least 0; a number, or [...] as
+        the game has lanes.
+      share: x in [0, 1), likewise.
+    """
+    best = planning.expected(game, planning.welfare_values(game))
+    share, epsilon = jnp.asarray(share, best.dtype), jnp.asarray(epsilon, best.dtype)
+    mixed = planning.expected(game, _mixed_values(game, share))
+    return lanes.product(share, best) - mixed - lanes.product(share / (1.0 - share), epsilon)
+
+
+def robust_subsidy(game: Game, epsilon: Array | float) -> RobustContract:
+    """The transfers with the best worst case against an eps-incentive-compatible agent (T5).
+
+    f has the slope W* - W(x) - eps / (1 - x)^2, with W(x) the welfare of a policy that is optimal
+    for x w - v. Its sign is bisected, once for each of the m bits of a number's fraction (23 in
+    float32), so that x is within 2^-m of a maximiser, from below, and f(x) within 2 H 2^-m of the
+    maximum and the rounding of backward induction. At epsilon = 0 the maximum is the Coase value,
+    and x goes to 1 unless a smaller one attains it.
+
+    Args:
+      game: the game; the principal's reward is max_b v.
+      epsilon: what the agent may forgo, reward units an episode, at least 0; a number, or [...] as
+        the game has lanes.
+
+    Raises:
+      ValueError: epsilon is negative or not finite.
+    """
+    if not isinstance(epsilon, Tracer):
+        _checks.in_range("epsilon", epsilon, 0.0, np.inf)
+    best = planning.expected(game, planning.welfare_values(game))
+    loss_allowed = jnp.asarray(epsilon, best.dtype)
+
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        share = 0.5 * (low + high)
+        policy = planning.greedy(_mixed_values(game, share).q_values)
+        loss = best - planning.policy_welfare(game, policy)
+        is_rising = (1.0 - share) * (1.0 - share) * loss > loss_allowed
+        return jnp.where(is_rising, share, low), jnp.where(is_rising, high, share)
+
+    ends = (jnp.zeros_like(best), jnp.ones_like(best))
+    share, _ = jax.lax.fori_loop(0, jnp.finfo(best.dtype).nmant, halve, ends)
+    transfer = _mixed_values(game, share).gaps
+    return RobustContract(transfer, share, robust_guarantee(game, epsilon, share))
+
+
+def _mixed_values(game: Game, share: Array) -> planning.Values:
+    """V_x, Q_x: optimal values of x w - v, which is x u - (1 - x) max_b v."""
+    to_agent = lanes.product(share, game.agent_reward)
+    reward = to_agent - lanes.product(1.0 - share, game.principal_reward.max(3))
+    return planning.backward_induction(reward, game.transition, game.horizon)
+
+
+def pigouvian_transfers(game: Game) -> Array:
+    """A_P[h, s, a] + kappa_h >= 0, [H, S, A, ...]: pays each action what it brings the principal.
+
+    A_P = max_b v + P V_P[h+1] - V_P[h], with V_P the principal's value of the welfare-optimal
+    policy (ties to the lowest action) and kappa_h = max over (s, a) of -A_P[h] >= 0. The agent's
+    gaps are those of welfare, so its best response is welfare-optimal; on its path it is paid
+    kappa_h a step.
+    """
+    reward = game.principal_reward.max(3)
+    target = planning.greedy(planning.welfare_values(game).q_values)
+    values = planning.policy_values(game, target, reward)
+
+    def shaped(h: Array) -> Array:
+        later = planning.expectation(lanes.at_step(game.transition, h), values[h + 1])
+        advantage = lanes.at_step(reward, h) + later - values[h][:, None]
+        return advantage - advantage.min((0, 1))
+
+    return jax.lax.map(shaped, jnp.arange(game.horizon))

@@ -1,6 +1,9 @@
 """Games: what make_game accepts and refuses, lanes, and the families of THEORY.md, section 5."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles import exact
@@ -314,13 +317,162 @@ def test_garnet_weights_are_dirichlet():
     assert np.abs(share - 2 / 5).max() <= 5 * np.sqrt(2 / 5 * 3 / 5 / rows)
 
 
+# Garnet as it always was
+
+# Drawn before there were reward_sparsity, reach and initial: the default game of key 0.
+PINNED = {
+    "float32": (
+        False,
+        [0.3237658, 0.02, 0.02, 0.02, 0.6162342],
+        [0.22848499, 0.73809326, 0.0106652975],
+        [0.78032625, 0.9054154, 0.11597192],
+    ),
+    "float64": (
+        True,
+        [0.5680066748398255, 0.02, 0.02, 0.02, 0.3719933251601746],
+        [0.40423259589899696, 0.05765589831770912, 0.4188210969819477],
+        [0.9478382189312489, 0.741910886567114, 0.12218832667255652],
+    ),
+}
+precisions = pytest.mark.parametrize("pinned", PINNED.values(), ids=PINNED.keys())
+
+
+@precisions
+def test_the_default_garnet_is_the_one_it_always_was(pinned):
+    is_wide, kernel, agent, principal = pinned
+    with jax.enable_x64(is_wide):
+        game = px.games.garnet(jax.random.key(0))
+    dtype = np.asarray(game.initial).dtype
+    # Uniforms are made of integers: exact. The kernel went through a logarithm, a sum of two terms
+    # and a division, where another machine may round a few last places otherwise.
+    expected = np.asarray(kernel, dtype)
+    rtol = 8 * np.finfo(dtype).eps
+    np.testing.assert_allclose(game.transition[0, 0, 0], expected, rtol=rtol, atol=0.0)
+    np.testing.assert_array_equal(game.agent_reward[0, 0], np.asarray(agent, dtype))
+    np.testing.assert_array_equal(game.principal_reward[0, 4, :, 0], np.asarray(principal, dtype))
+
+
+def plain_garnet(key, num_states, num_actions, branching, horizon, mixing) -> tuple:
+    """The kernel, u and v of a Garnet without further knobs, drawn in the first order of draws."""
+    cells = (num_states, num_actions)
+    of_kernel, of_weights, of_agent, of_principal = jax.random.split(jax.random.fold_in(key, 0), 4)
+    ranks = jnp.argsort(jnp.argsort(jax.random.uniform(of_kernel, (*cells, num_states))))
+    weights = jax.random.exponential(of_weights, (*cells, num_states))
+    weights = jnp.where(ranks < branching, weights, 0.0)
+    kernel = weights / weights.sum(-1, keepdims=True)
+    kernel = (1.0 - mixing) * kernel + mixing / num_states
+    return kernel, jax.random.uniform(of_agent, cells), jax.random.uniform(of_principal, cells)
+
+
+@precisions
+def test_a_plain_garnet_is_bitwise_what_it_was(pinned):
+    with jax.enable_x64(pinned[0]):
+        game, sizes = garnet({}, None, seed=5)
+        expected = plain_garnet(jax.random.key(5), **sizes)
+        found = (game.transition[0], game.agent_reward[0], game.principal_reward[0, :, :, 0])
+        for table, plain in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(table, plain)
+
+
+# Garnet families
+
+# 3.3 of the 15 cells should be zero: 3 are. In a ring of 5 states 3 are in reach of each.
+HARD = {"mixing": 0.0, "reach": 1, "initial": "first", "reward_sparsity": 0.22}
+NUM_CELLS, NUM_ZEROS = 15, 3
+
+
+@functools.cache
+def family(**knobs) -> "px.Game":
+    return px.games.garnet(jax.random.key(1), **knobs, num_games=LANES)
+
+
+def rewards(game: "px.Game") -> tuple[np.ndarray, np.ndarray]:
+    """u and v, [cells, lanes]."""
+    tables = (game.agent_reward, game.principal_reward)
+    return tuple(np.asarray(table).reshape(NUM_CELLS, LANES) for table in tables)
+
+
+def test_a_share_of_the_rewards_is_zero():
+    for table, full in zip(rewards(family(**HARD)), rewards(family()), strict=True):
+        is_zero = table == 0.0
+        np.testing.assert_array_equal(is_zero.sum(axis=0), NUM_ZEROS)
+        np.testing.assert_array_equal(table[~is_zero], full[~is_zero])
+        # A binomial count in each cell: five standard errors, passed 6e-7 of the time.
+        share = NUM_ZEROS / NUM_CELLS
+        bound = 5 * np.sqrt(share * (1 - share) / LANES)
+        assert np.abs(is_zero.mean(axis=1) - share).max() <= bound
+
+
+def test_zeros_are_drawn_for_both_separately():
+    both = np.logical_and(*(table == 0.0 for table in rewards(family(**HARD)))).sum(axis=0)
+    # Hypergeometric: 3 cells of 15, of which 3 are zero in the other table.
+    mean = NUM_ZEROS**2 / NUM_CELLS
+    variance = mean * (1 - NUM_ZEROS / NUM_CELLS) * (NUM_CELLS - NUM_ZEROS) / (NUM_CELLS - 1)
+    assert abs(both.mean() - mean) <= 5 * np.sqrt(variance / LANES)
+
+
+def test_sparser_rewards_blank_more_of_the_same_cells():
+    sparser = rewards(family(**HARD | {"reward_sparsity": 0.6}))
+    for table, full in zip(sparser, rewards(family(**HARD)), strict=True):
+        assert ((table == 0.0) | (table == full)).all()
+        assert ((full != 0.0) | (table == 0.0)).all()
+    assert not np.any(rewards(family(**HARD | {"reward_sparsity": 1.0})))
+
+
+def test_successors_are_in_reach():
+    kernel = np.asarray(family(**HARD).transition)[0]  # [S, A, S', lanes]
+    is_successor = kernel > 0.0
+    np.testing.assert_array_equal(is_successor.sum(axis=2), DEFAULTS["branching"])
+    for s, follower in np.ndindex(5, 5):
+        rows = is_successor[s, :, follower]
+        if min((s - follower) % 5, (follower - s) % 5) > 1:
+            assert not rows.any()
+        else:  # 2 of 3 states in reach, in each of 3 x 400 rows: five binomial standard errors
+            assert abs(rows.mean() - 2 / 3) <= 5 * np.sqrt(2 / 3 * 1 / 3 / rows.size)
+
+
+def test_far_states_are_reached_through_a_chain():
+    game = family(**HARD)
+    kernel, start = np.asarray(game.transition)[0], np.asarray(game.initial) > 0.0
+    np.testing.assert_array_equal(start, np.eye(5)[:, :1].repeat(LANES, axis=1))
+    once = (start[:, None, None] & (kernel > 0.0)).any(axis=(0, 1))
+    twice = (once[:, None, None] & (kernel > 0.0)).any(axis=(0, 1))
+    assert not once[2:4].any()
+    assert twice[2:4].mean() > 0.5
+
+
+@pytest.mark.parametrize("name", ["reward_sparsity", "initial"])
+def test_a_knob_leaves_the_kernel_alone(name):
+    changed = family(**{name: HARD[name]})
+    np.testing.assert_array_equal(changed.transition, family().transition)
+
+
+def test_a_reach_of_half_the_ring_is_no_limit():
+    far, anywhere = jax.tree.leaves(family(reach=2)), jax.tree.leaves(family())
+    for found, expected in zip(far, anywhere, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("num_games", [None, 1])
+def test_more_games_extend_the_batch(num_games):
+    few = px.games.garnet(jax.random.key(1), **HARD, num_games=num_games)
+    leaves = zip(jax.tree.leaves(few), jax.tree.leaves(family(**HARD)), strict=True)
+    for first, many in leaves:
+        np.testing.assert_array_equal(np.asarray(first), many[..., 0].reshape(first.shape))
+
+
 GARNET_REFUSED = {
-    "more successors than states": {"num_states": 2, "branching": 3},
-    "no successor": {"branching": 0},
+    "more successors than states": ("branching", {"num_states": 2, "branching": 3}),
+    "no successor": ("branching", {"branching": 0}),
+    "more successors than are in reach": ("branching", {"reach": 1, "branching": 4}),
+    "no reach": ("reach", {"reach": 0}),
+    "an unknown start": ("initial", {"initial": "last"}),
+    "a share over 1": ("reward_sparsity", {"reward_sparsity": 1.2}),
+    "a negative share": ("reward_sparsity", {"reward_sparsity": -0.1}),
 }
 
 
-@pytest.mark.parametrize("change", GARNET_REFUSED.values(), ids=GARNET_REFUSED.keys())
-def test_garnet_refuses_branching(change):
-    with pytest.raises(ValueError, match="branching"):
+@pytest.mark.parametrize(("name", "change"), GARNET_REFUSED.values(), ids=GARNET_REFUSED.keys())
+def test_garnet_refuses_by_name(name, change):
+    with pytest.raises(ValueError, match=name):
         px.games.garnet(jax.random.key(0), **change)

@@ -1,4 +1,7 @@
-"""pajax.transfers: (T2), (T3) and (T4) on random games, by enumeration, and coarse contracts."""
+"""pajax.transfers: (T2), (T3) and (T4) on random games, by enumeration; other contracts.
+
+Coarse ones and Pigouvian ones; those of (T5) are in test_robust_subsidy.py.
+"""
 
 import functools
 from typing import NamedTuple
@@ -292,6 +295,79 @@ def test_safe_margin(horizon):
     assert found.shape == (horizon,)
     # A product and a sum, rounded once each on either side.
     np.testing.assert_allclose(found, expected, rtol=4 * exact.EPSILON, atol=0.0)
+
+
+# Pigouvian transfers
+
+PIGOUVIAN_SHAPES = (SHAPES[4], SHAPES[7])
+
+
+def pigouvian(game: NumpyGame) -> tuple[np.ndarray, np.ndarray]:
+    """``A_P + kappa`` [H, S, A], and kappa [H]."""
+    reward = exact.principal_rewards(game)
+    target = exact.greedy(exact.backward_induction(game, exact.welfare_rewards(game))[1])
+    values = exact.policy_evaluation(game, target, reward)
+    advantage = np.zeros(game.shape)
+    for h, s, a in game.cells:
+        later = exact.at_step(game.transition, h)[s, a] @ values[h + 1]
+        advantage[h, s, a] = reward[h, s, a] + later - values[h, s]
+    kappa = -advantage.min(axis=(1, 2))
+    return advantage + kappa[:, None, None], kappa
+
+
+@functools.cache
+def pigouvian_answers(shape: Shape) -> dict[str, np.ndarray]:
+    def answers(game):
+        transfer = px.transfers.pigouvian_transfers(game)
+        paid, welfare = px.planning.agent_values(game, transfer), px.planning.welfare_values(game)
+        optimum = px.planning.greedy(welfare.q_values)
+        payments = px.planning.policy_values(game, optimum, transfer)
+        return {
+            "transfer": transfer,
+            "gaps": paid.gaps,
+            "welfare_gaps": welfare.gaps,
+            "payment": px.planning.expected(game, payments),
+            "optimal_welfare": px.planning.expected(game, welfare),
+            "welfare": px.planning.policy_welfare(game, px.planning.greedy(paid.q_values)),
+        }
+
+    return jax.tree.map(np.asarray, jax.jit(answers)(batches.pajax_games(shape)))
+
+
+def pigouvian_bound(shape: Shape) -> float:
+    """A transfer is within 2 H: rewards up to 2 H + 1, which carry the error of V_P."""
+    return chained_rounding(shape, 2 * shape.horizon + 1.0)
+
+
+each_pigouvian = pytest.mark.parametrize(
+    "shape", PIGOUVIAN_SHAPES, ids=[NAMES[SHAPES.index(shape)] for shape in PIGOUVIAN_SHAPES]
+)
+
+
+@each_pigouvian
+def test_pigouvian_transfers_pay_what_an_action_brings(shape):
+    found = pigouvian_answers(shape)["transfer"]
+    expected = oracle_lanes(shape, lambda game, *_: pigouvian(game)[0])
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=rounding(shape, 2.0))
+    np.testing.assert_array_equal(found.min(axis=(1, 2)), 0.0)  # no constant is too large
+
+
+@each_pigouvian
+def test_pigouvian_transfers_give_the_agent_the_gaps_of_welfare(shape):
+    found = pigouvian_answers(shape)
+    bound = pigouvian_bound(shape)
+    np.testing.assert_allclose(found["gaps"], found["welfare_gaps"], rtol=0.0, atol=bound)
+    # A best response may take a tie otherwise, and lose the bound in each step.
+    lost = found["optimal_welfare"] - found["welfare"]
+    np.testing.assert_allclose(lost, 0.0, rtol=0.0, atol=shape.horizon * bound)
+
+
+@each_pigouvian
+def test_pigouvian_transfers_pay_a_constant_a_step_on_the_optimal_path(shape):
+    expected = oracle_lanes(shape, lambda game, *_: pigouvian(game)[1].sum())
+    found = pigouvian_answers(shape)["payment"]
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=pigouvian_bound(shape))
+    assert (found >= 0.0).all()
 
 
 # Small pieces

@@ -4,7 +4,13 @@ from pajax.mechanisms.bisection import Bisection
 from pajax.mechanisms.discrete_choice import DiscreteChoice, LogitTransfers
 from pajax.mechanisms.pigouvian import PigouvianTax
 from pajax.mechanisms.residual_claimant import ResidualClaimant
-from pajax.mechanisms.static import FixedTransfers, FlatTransfer, NoTransfer, QuantisedTransfers
+from pajax.mechanisms.static import (
+    FixedTransfers,
+    FlatTransfer,
+    NoTransfer,
+    QuantisedTransfers,
+    RobustSubsidy,
+)
 from pajax.mechanisms.steering import OptimisticSteering
 from pajax.mechanisms.two_phase import TwoPhase
 
@@ -19,5 +25,6 @@ __all__ = [
     "PigouvianTax",
     "QuantisedTransfers",
     "ResidualClaimant",
+    "RobustSubsidy",
     "TwoPhase",
 ]

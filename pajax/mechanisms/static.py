@@ -1,7 +1,7 @@
 """Mechanisms that never learn: one contract, posted for ever.
 
 `NoTransfer` is laissez-faire, a baseline that any principal can play. The others come from whoever
-knows the game: an oracle's transfers, or the coarse contracts of `pajax.transfers`.
+knows the game: an oracle's transfers, or the coarse and the robust contracts of `pajax.transfers`.
 """
 
 from typing import Any
@@ -159,3 +159,28 @@ class QuantisedTransfers(_Static):
         contract = transfers.quantised_contract(self.game, self.levels, self.margin)
         own_action = planning.best_own_action(self.game, contract.target)
         return _contract(spec, contract.transfer, contract.target, own_action)
+
+
+@pytree
+class RobustSubsidy(_Static):
+    """The best transfers against an agent that may forgo up to epsilon (T5); an oracle.
+
+    It pays on every action, as `transfers.robust_subsidy` says. A step off the welfare optimum then
+    costs the agent (1 - x) times what it costs welfare. With several own actions the principal
+    plays the best one for the target, while its guarantee counts the best one for the action that
+    is played: off the target it may net less.
+
+    Attributes:
+      game: the game that the transfers are computed from.
+      epsilon: what the agent may forgo, reward units an episode.
+    """
+
+    game: Game
+    epsilon: Any = axes(low=0.0, default=0.1)
+
+    def init(self, spec: Spec) -> Contract:
+        """The subsidy; the target is the welfare-optimal policy."""
+        contract = transfers.robust_subsidy(self.game, self.epsilon)
+        target = planning.greedy(planning.welfare_values(self.game).q_values)
+        own_action = planning.best_own_action(self.game, target)
+        return _contract(spec, contract.transfer, target, own_action)
