@@ -1,9 +1,10 @@
 """Figures of a study, from the Dataset that `pajax.study` returns.
 
 `regret` and `welfare` draw one agent in one game on an Axes and return it; `overview` draws every
-agent on a Figure. Bands are pointwise Student t intervals over seeds: at each checkpoint, on its
-own, the band covers the mean over all seeds one might have drawn (see `pajax.statistics`); it does
-not cover the whole curve at once, and it says nothing about other games.
+agent on a Figure; `actions` draws what was played in runs that were logged. Bands are pointwise
+Student t intervals over seeds: at each checkpoint, on its own, the band covers the mean over all
+seeds one might have drawn (see `pajax.statistics`); it does not cover the whole curve at once, and
+it says nothing about other games.
 
 A mechanism has one colour, dash and marker wherever it appears in the figures of a Dataset, from
 its place in the coordinate `mechanism`. Colours are those of Okabe and Ito (2008), legible to
@@ -15,16 +16,18 @@ make an Axes where none is given, so that a notebook shows it; a Figure is made 
 
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, PercentFormatter
 
 from pajax import _checks, statistics
+from pajax.games.rand_hie import CLASSES, RandFit
+from pajax.stages import checkpoints
 
 _STYLE: dict[str, Any] = {
     "colours": ("#000000", "#E69F00", "#56B4E9", "#CC79A7", "#0072B2", "#D55E00", "#009E73"),
@@ -107,6 +110,43 @@ def welfare(
     """
     cell = _cell(ds, agent, game)
     return _with_legend(_welfare_panel(ax, cell, level), cell, level)
+
+
+def actions(
+    played: Any,
+    num_actions: int,
+    *,
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    per_decade: int = 6,
+) -> Axes:
+    """Share of each action, in per cent, against episodes (log), over all runs and steps.
+
+    Args:
+      played: int [episode, ...], such as `episodes.actions` of the log of
+        `pajax.testing.trajectories`.
+      num_actions: A.
+      names: of the actions; by default their numbers.
+      ax: where to draw; by default a new Axes with the legend beside it.
+      per_decade: points in a tenfold of episodes; one is the share in the episodes since the last.
+    """
+    played = np.asarray(played)
+    played = played.reshape(len(played), -1)
+    ends = checkpoints(len(played), per_decade)
+    counts = np.stack([(played == a).sum(1) for a in range(num_actions)], -1)
+    sums = np.diff(counts.cumsum(0)[ends - 1], axis=0, prepend=0)
+    shares = 100 * sums / sums.sum(1, keepdims=True)
+    ax, _ = _prepare(ax, "linear")
+    for a, name in enumerate(names or [f"action {a}" for a in range(num_actions)]):
+        every = _markers_at(a, num_actions, len(ends))
+        ax.plot(ends, shares[:, a], label=name, markevery=every, **_look(a), **_STYLE["line"])
+    ax.set_ylim(-3, 103)
+    ax.yaxis.set_major_formatter(PercentFormatter())
+    ax.set_xlabel("episodes", **_STYLE["label"])
+    ax.set_ylabel("share of plays", **_STYLE["label"])
+    legend = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0}
+    ax.legend(**legend, **_STYLE["legend"])
+    return ax
 
 
 def overview(
@@ -348,3 +388,55 @@ def _figure_legend(figure: Figure, ax: Axes, title: str) -> None:
         ncols=columns,
         **_STYLE["legend"],
     )
+
+
+# The fit of a game
+
+
+def insurance_fit(fit: RandFit, ax: Axes | None = None) -> Axes:
+    """Visits a year by health class and co-insurance rate: data (markers) and model (lines).
+
+    Args:
+      fit: from `pajax.games.fit_rand`.
+      ax: where to draw; by default a new Axes with the legend beside it.
+
+    Bars are normal 95 % intervals of the data's means, clustered by person, each on its own. The
+    axis is logarithmic: a bar that reaches zero is cut at the lower edge, and a mean of zero is
+    left out. Classes stand a little beside their rate, so that no bar hides another.
+    """
+    ax = _new_axes() if ax is None else ax
+    cells = fit.moments
+    rates, floor = 100 * cells.coinsurance, np.nanmin(cells.visits_model) / 4
+    ax.set_yscale("log")
+    entries = {}
+    for place, name in enumerate(CLASSES):
+        look = _look(place)
+        beside = rates + 2.2 * (place - (len(CLASSES) - 1) / 2)
+        visits = np.where(cells.visits[place] > 0, cells.visits[place], np.nan)
+        reach = 1.96 * cells.visits_error[place]
+        below = visits - np.fmax(visits - reach, floor)
+        data = {"fmt": look["marker"], "markersize": 6.5, "elinewidth": 1.1}
+        bars = ax.errorbar(beside, visits, (below, reach), color=look["color"], **data)
+        model = {"linestyle": look["linestyle"], "linewidth": 1.1}
+        line = ax.plot(beside, cells.visits_model[place], color=look["color"], **model)[0]
+        entries[f"{name} (n = {cells.num_rows[place].sum():,})"] = line, bars
+    ax.set_xticks(rates, [f"{rate:.0f} %" for rate in rates])
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.grid(True, axis="y", **_STYLE["grid"])
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlabel("co-insurance rate", **_STYLE["label"])
+    ax.set_ylabel("visits a year", **_STYLE["label"])
+    ax.legend(
+        entries.values(),
+        entries.keys(),
+        title="health at enrolment\nmarkers: data, 95 % intervals\nlines: model",
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+        alignment="left",
+        **_STYLE["legend"],
+    )
+    return ax
