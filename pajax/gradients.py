@@ -31,7 +31,7 @@ def descend(
 ) -> tuple[_T, Any]:
     """One step against a gradient, and the optimiser's next state; trees as in `start`."""
 
-    def step(rate: Array, gradient: _T, state: Any, values: _T) -> Any:
+    def step(rate: Array, gradient: Any, state: Any, values: Any) -> Any:
         # optax raises numbers to a counter's power, which a user's strict mode would refuse
         with jax.numpy_dtype_promotion("standard"):
             return optimiser(rate).update(gradient, state, values)
