@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array
 
 from pajax import lanes
 
@@ -20,35 +19,37 @@ Optimiser = Callable[..., optax.GradientTransformation]
 _T = TypeVar("_T")
 
 
-def start(optimiser: Optimiser, rate: Any, values: Any, num_lane_axes: int) -> Any:
-    """The optimiser's state for parameters whose last `num_lane_axes` axes are lanes."""
-    init = lambda rate, values: optimiser(rate).init(values)  # noqa: E731
-    return _over_lanes(init, num_lane_axes)(rate, values)
+def start(optimiser: Optimiser, rate: Any, weights: Any, num_lane_axes: int) -> Any:
+    """The optimiser's state before its first step, in each lane for its own weights."""
+    init = lambda rate, weights: optimiser(rate).init(weights)  # noqa: E731
+    return _in_each_lane(init, rate, num_lane_axes, num_others=1)(rate, weights)
 
 
 def descend(
-    optimiser: Optimiser, rate: Any, gradient: _T, state: Any, values: _T, num_lane_axes: int
+    optimiser: Optimiser, rate: Any, gradient: _T, state: Any, weights: _T, num_lane_axes: int
 ) -> tuple[_T, Any]:
-    """One step against a gradient, and the optimiser's next state; trees as in `start`."""
+    """Weights and the optimiser's state after one step against the gradient of a loss.
 
-    def step(rate: Array, gradient: Any, state: Any, values: Any) -> Any:
-        # optax raises numbers to a counter's power, which a user's strict mode would refuse
-        with jax.numpy_dtype_promotion("standard"):
-            return optimiser(rate).update(gradient, state, values)
+    Args:
+      optimiser: makes the optimiser from `rate`.
+      rate: a number, or an array over lanes.
+      gradient: a tree of arrays [..., lanes], like `weights`.
+      state: the optimiser's.
+      weights: what is learned.
+      num_lane_axes: number of trailing axes that are lanes.
+    """
+    update = lambda rate, *arguments: optimiser(rate).update(*arguments)  # noqa: E731
+    update = _in_each_lane(update, rate, num_lane_axes, num_others=3)
+    with jax.numpy_dtype_promotion("standard"):  # optax takes powers of whole counts
+        steps, state = update(rate, gradient, state, weights)
+    # a step is a product, most often: it must be rounded before it is added (see `lanes.product`)
+    rounded = jax.tree.map(lambda step: lanes.product(step, jnp.ones_like(step)), steps)
+    return jax.tree.map(jnp.add, weights, rounded), state
 
-    steps, state = _over_lanes(step, num_lane_axes)(rate, gradient, state, values)
-    # rounded before it is added, as `lanes.product` says
-    add = lambda value, step: value + lanes.product(step, jnp.ones_like(step))  # noqa: E731
-    return jax.tree.map(add, values, steps), state
 
-
-def _over_lanes(function: Any, num_lane_axes: int) -> Any:
-    """`function(rate, *trees)` of one pair, over trailing lanes; a plain rate is shared."""
-
-    def mapped(rate: Any, *trees: Any) -> Any:
-        over = function
-        for _ in range(num_lane_axes):
-            over = jax.vmap(over, (-1 if jnp.ndim(rate) else None, *(-1,) * len(trees)), -1)
-        return over(rate, *trees)
-
-    return mapped
+def _in_each_lane(function: Any, rate: Any, num_lane_axes: int, num_others: int) -> Any:
+    """`function(rate, *others)` of one lane, over lanes; a rate that is a number has none."""
+    axes = (None if jnp.ndim(rate) == 0 else -1, *(-1,) * num_others)
+    for _ in range(num_lane_axes):
+        function = jax.vmap(function, axes, -1)
+    return function

@@ -1,4 +1,4 @@
-"""What agents share: memory of the contract, exploration, and the tabular temporal difference.
+"""What agents share: memory of contracts, exploration, temporal differences, gradient steps.
 
 Memory of the contract, a field of every learner (THEORY: section 4, "what breaks"):
 
@@ -9,20 +9,47 @@ Memory of the contract, a field of every learner (THEORY: section 4, "what break
   rates it violates (A1): no mechanism that changes its contract can teach it.
 """
 
-from typing import NamedTuple
+import itertools
+from typing import NamedTuple, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pajax import draws, lanes
+from pajax import _checks, draws, lanes
 from pajax.protocols import Contract, Episode, Spec
 
 MEMORIES = ("aware", "restarting", "blind")
+
+_T = TypeVar("_T")
 
 
 def changed(old: Array, new: Array) -> Array:
     """Where some transfer changed: [H, S, A, ...] twice -> bool [H, S, 1, ...]."""
     return (old != new).any(2, keepdims=True)
+
+
+def forget(tables: _T, old: Array, new: Array) -> _T:
+    """Tables [H, S, A, ...] or [H, S, A, S', ...], 0 at each (h, s) where some transfer changed."""
+    forgotten = changed(old, new)
+
+    def clear(table: Array) -> Array:
+        further_axes = tuple(range(3, 3 + table.ndim - old.ndim))
+        return jnp.where(jnp.expand_dims(forgotten, further_axes), 0.0, table)
+
+    return jax.tree.map(clear, tables)
+
+
+def check_is_bandit(spec: Spec, instead: str) -> None:
+    """Refuse a game of more than one state or step; `instead` is the agent that plays those.
+
+    Raises:
+      ValueError: with the argument, its value and the rule.
+    """
+    for name in ("num_states", "horizon"):
+        value = getattr(spec, name)
+        rule = f"be 1 for a bandit algorithm; {instead} plays games of more"
+        _checks.require(value == 1, name, value, rule)
 
 
 def value_bound(transfer: Array) -> Array:
@@ -47,6 +74,27 @@ def epsilon_greedy(values: Array, epsilon: Array, word: Array) -> tuple[Array, A
     num_actions = values.shape[0]
     random = jnp.minimum((f * (num_actions / epsilon)).astype(jnp.int32), num_actions - 1)
     return jnp.where(f < epsilon, random, greedy), best
+
+
+def softmax_draw(logits: Array, word: Array) -> tuple[Array, Array]:
+    """An action of law softmax(logits), and that law: [A, ...] -> int32 [...], [A, ...].
+
+    With weights w_a = exp(logits_a - max logits) and f in (0, 1) the uniform of the word, it is the
+    first a with f (w_0 + ... + w_{A-1}) < w_0 + ... + w_a, summed from w_0 on. A word resolves
+    2^-24: an action much less likely than that is never drawn, so that one may divide by the
+    probability of the action drawn.
+    """
+    weights = jnp.exp(logits - lanes.maximum(logits))
+    sums = list(itertools.accumulate(lanes.slices(weights)))
+    goal = jnp.maximum(draws.uniform(word), 2.0**-25) * sums[-1]
+    passed = [(partial <= goal).astype(jnp.int32) for partial in sums[:-1]]
+    return sum(passed, jnp.zeros(word.shape, jnp.int32)), weights / sums[-1]
+
+
+def returns_to_go(rewards: Array) -> Array:
+    """Sums of rewards from each step to the end, added from the end: [H, ...] -> [H, ...]."""
+    sums = list(itertools.accumulate(lanes.slices(rewards)[::-1]))
+    return jnp.stack(sums[::-1])
 
 
 class TabularState(NamedTuple):

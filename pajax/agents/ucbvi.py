@@ -2,12 +2,11 @@
 
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax import Array
 
 from pajax import lanes, model
 from pajax._pytree import axes, pytree, static
-from pajax.agents.base import MEMORIES, changed, value_bound
+from pajax.agents.base import MEMORIES, forget, value_bound
 from pajax.protocols import Contract, Episode, Spec
 
 
@@ -48,11 +47,7 @@ class UCBVI:
         """Takes note of the contract, and replans."""
         seen = state.model
         if self.memory == "restarting":
-            forget = changed(state.transfer, contract.transfer)
-            seen = model.Model(
-                transitions=jnp.where(forget[:, :, :, None], 0.0, seen.transitions),
-                rewards=jnp.where(forget, 0.0, seen.rewards),
-            )
+            seen = forget(seen, state.transfer, contract.transfer)
         known = model.pooled(seen) if self.stationary else seen
         rewards = model.mean_rewards(known)
         if self.memory == "aware":

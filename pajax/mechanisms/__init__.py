@@ -1,7 +1,11 @@
 """Mechanisms of the principal's side, one a file."""
 
+from pajax.mechanisms.belgic import Belgic
 from pajax.mechanisms.bisection import Bisection
 from pajax.mechanisms.discrete_choice import DiscreteChoice, LogitTransfers
+from pajax.mechanisms.elimination import EliminationPrincipal
+from pajax.mechanisms.epsilon_greedy import EpsilonGreedyPrincipal
+from pajax.mechanisms.ipa import IPA
 from pajax.mechanisms.pigouvian import PigouvianTax
 from pajax.mechanisms.residual_claimant import ResidualClaimant
 from pajax.mechanisms.static import (
@@ -15,8 +19,12 @@ from pajax.mechanisms.steering import OptimisticSteering
 from pajax.mechanisms.two_phase import TwoPhase
 
 __all__ = [
+    "IPA",
+    "Belgic",
     "Bisection",
     "DiscreteChoice",
+    "EliminationPrincipal",
+    "EpsilonGreedyPrincipal",
     "FixedTransfers",
     "FlatTransfer",
     "LogitTransfers",
