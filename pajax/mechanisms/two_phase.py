@@ -53,10 +53,12 @@ class State(NamedTuple):
 class TwoPhase:
     """The two-phase mechanism of arXiv:2601.03451, as THEORY section 4 derives it.
 
-    Attributes (numbers, so that they can be swept; None means the default in brackets):
-      width: w, accuracy of a transfer, reward units [2 K^(-1/4)].
-      test_visits: n, visits of a test at the final accuracy [K^(1/2) / 4].
-      min_visits: least visits of a test; use 100 for restarting or contract-blind agents.
+    Attributes (numbers, so that they can be swept; None means the default in brackets, the second
+    for bandits, S = H = 1):
+      width: w, accuracy of a transfer, reward units [2 K^(-1/4); K^(-1/4)].
+      test_visits: n, visits of a test at the final accuracy [K^(1/2) / 4; K^(1/2)].
+      min_visits: nmin, least visits of a test [20; 50]; use 100 for restarting or contract-blind
+        agents.
       margin: gamma, reward units, posted above hi.
       cap: share of the K episodes after which phase one stops.
       roll_in: subsidy of the roll-in, reward units (backward).
@@ -71,7 +73,7 @@ class TwoPhase:
 
     width: Any = axes(low=1e-06, default=None)
     test_visits: Any = axes(low=1.0, default=None)
-    min_visits: Any = axes(low=1.0, default=20.0)
+    min_visits: Any = axes(low=1.0, default=None)
     margin: Any = axes(low=0.0, default=0.1)
     cap: Any = axes(low=0.0, high=1.0, default=0.5)
     roll_in: Any = axes(low=0.0, default=1.0)
@@ -134,12 +136,13 @@ class TwoPhase:
 
     def _task(self, spec: Spec) -> Task:
         episodes = jnp.asarray(spec.num_episodes, float)
-        width = 2.0 * episodes**-0.25 if self.width is None else self.width
-        visits = 0.25 * jnp.sqrt(episodes) if self.test_visits is None else self.test_visits
+        is_bandit = spec.num_states == spec.horizon == 1
+        width, share, least = (1.0, 1.0, 50.0) if is_bandit else (2.0, 0.25, 20.0)
+        chosen = lambda value, default: default if value is None else jnp.asarray(value, float)  # noqa: E731
         return Task(
-            width=jnp.asarray(width, float),
-            test_visits=jnp.asarray(visits, float),
-            min_visits=jnp.asarray(self.min_visits, float),
+            width=chosen(self.width, width * episodes**-0.25),
+            test_visits=chosen(self.test_visits, share * jnp.sqrt(episodes)),
+            min_visits=chosen(self.min_visits, jnp.asarray(least, float)),
             margin=jnp.asarray(self.margin, float),
             confidence=model.confidence(spec.num_episodes),
             prior=spec.steps_left(),
