@@ -17,7 +17,13 @@ Part = Callable[[px.Game], Any]
 
 GAMES: dict[str, Callable[[], px.Game]] = {
     "pollution": px.games.pollution,
+    "insurance": px.games.insurance,
+    "rand-insurance": px.games.rand_insurance,
+    "market": px.games.market,
+    "commons": px.games.commons,
+    "garnet": lambda: px.games.garnet(jax.random.key(3)),  # of eight, laissez-faire loses most here
     "bandit": px.games.bandit,
+    "two-player-bandit": px.games.two_player_bandit,
 }
 AGENTS: dict[str, Part] = {
     "ucbvi": lambda game: px.agents.UCBVI(),
@@ -25,6 +31,13 @@ AGENTS: dict[str, Part] = {
     "ucb-q": lambda game: px.agents.UCBQ(),
     "ucbvi-blind": lambda game: px.agents.UCBVI(memory="blind"),
     "q-learning-blind": lambda game: px.agents.QLearning(memory="blind"),
+    "posterior-sampling": lambda game: px.agents.PosteriorSampling(),
+    "logit": lambda game: px.agents.Logit(),
+    "policy-gradient": lambda game: px.agents.PolicyGradient(),
+    "exp3": lambda game: px.agents.Exp3(),
+    "neural-q": lambda game: px.agents.NeuralQ(),
+    "ucb1": lambda game: px.agents.UCB1(),
+    "thompson": lambda game: px.agents.ThompsonSampling(),
     "best-response": lambda game: px.agents.BestResponse(game=game),
 }
 MECHANISMS: dict[str, Part] = {
@@ -34,6 +47,15 @@ MECHANISMS: dict[str, Part] = {
     "4-level": lambda game: px.mechanisms.QuantisedTransfers(game=game, levels=4),
     "two-phase": lambda game: px.mechanisms.TwoPhase(),
     "two-phase-backward": lambda game: px.mechanisms.TwoPhase(order="backward"),
+    "logit-transfers": lambda game: px.mechanisms.LogitTransfers(),
+    "belgic": lambda game: px.mechanisms.Belgic(),
+    "ipa": lambda game: px.mechanisms.IPA(),
+    "epsilon-greedy": lambda game: px.mechanisms.EpsilonGreedyPrincipal(),
+    "elimination": lambda game: px.mechanisms.EliminationPrincipal(),
+    "residual-claimant": lambda game: px.mechanisms.ResidualClaimant(),
+    "pigouvian": lambda game: px.mechanisms.PigouvianTax(),
+    "pigouvian-oracle": px.mechanisms.PigouvianTax.oracle,
+    "robust": lambda game: px.mechanisms.RobustSubsidy(game=game),
     "oracle": px.mechanisms.FixedTransfers.oracle,
 }
 DEFAULT_AGENTS = ("ucbvi", "q-learning", "ucb-q", "ucbvi-blind")
