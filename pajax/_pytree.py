@@ -49,7 +49,9 @@ def pytree(cls: type[_T]) -> type[_T]:
     if "__post_init__" in cls.__dict__:
         raise TypeError(f"{cls.__name__}: a pytree has no __post_init__; validate in a factory")
     cls.__post_init__ = _finish  # type: ignore[attr-defined]
-    cls = dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
+    if "__repr__" not in cls.__dict__:
+        cls.__repr__ = _repr  # type: ignore[method-assign]
+    cls = dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     meta = [f.name for f in fields if f.metadata.get("static")]
     data = [f.name for f in fields if not f.metadata.get("static")]
@@ -65,6 +67,13 @@ def _finish(self: Any) -> None:
                 _checks.choice(field.name, value, field.metadata["choices"])
         elif callable(value) and not _is_node(value):
             object.__setattr__(self, field.name, jax.tree_util.Partial(value))
+
+
+def _repr(self: Any) -> str:
+    """As a dataclass shows itself, but functions by name, the same in every process."""
+    fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+    shown = (f"{name}={getattr(value, '__qualname__', repr(value))}" for name, value in fields)
+    return f"{type(self).__qualname__}({', '.join(shown)})"
 
 
 def _is_node(value: Any) -> bool:
