@@ -33,7 +33,7 @@ class Told:
         return jnp.ones_like(state[:, :, 0], bool)
 
     def estimate(self, state, task):
-        return Estimate(state, state, jnp.ones_like(state, bool))
+        return Estimate(state, state, state, jnp.ones_like(state, bool))
 
 
 @pytest.mark.parametrize(

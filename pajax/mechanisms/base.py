@@ -64,14 +64,10 @@ class Task(NamedTuple):
 class Estimate(NamedTuple):
     """What an estimator has learned of tau*; each [H, S, A, ...]."""
 
+    transfer: Array  # the estimate itself, which plans are made with
     low: Array
-    high: Array
+    high: Array  # the end of the interval which implements the action, if tau* is inside
     is_resolved: Array  # bool, as closely as it meant to
-
-    @property
-    def middle(self) -> Array:
-        """(lo + hi) / 2."""
-        return 0.5 * (self.low + self.high)
 
 
 class Estimator(Protocol):

@@ -103,12 +103,16 @@ class Bisection:
         return state.test.kind == DONE
 
     def estimate(self, state: State, task: Task) -> Estimate:
-        """The intervals; resolved where as narrow as asked and, if there are checks, checked."""
+        """The intervals and their middles.
+
+        Resolved where as narrow as asked and, if there are checks, checked.
+        """
         intervals = state.intervals
         low_is_checked = intervals.is_low_checked | (intervals.low <= 0.5 * task.width)
         is_checked = intervals.is_high_checked & low_is_checked
         is_resolved = ~_is_wide(intervals, task) & (is_checked | ~task.is_simultaneous)
-        return Estimate(intervals.low, intervals.high, is_resolved)
+        middle = 0.5 * (intervals.low + intervals.high)
+        return Estimate(middle, intervals.low, intervals.high, is_resolved)
 
     def _answer(self, intervals: Intervals, test: Test, task: Task) -> Intervals:
         """The intervals if every test were finished now."""

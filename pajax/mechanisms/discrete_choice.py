@@ -147,6 +147,7 @@ class DiscreteChoice:
         half = self._half_width(state, task)
         is_resolved = (state.stairs.repeats >= self.repeats) & _is_close(half, task)
         return Estimate(
+            transfer=transfer,
             low=jnp.maximum(transfer - half, 0.0),
             high=jnp.minimum(transfer + half, task.prior),
             is_resolved=is_resolved,

@@ -1,6 +1,6 @@
 """Steering long-run behaviour with estimated transfers (THEORY: section 4, PHASE 2).
 
-The principal plans optimistically on v - (lo + hi) / 2, its own reward net of the estimated
+The principal plans optimistically on v - tau_hat, its own reward net of the estimated
 transfer, from the actions really played, and posts on the target it finds
 
     hi + gamma + w (H - 1 - h) + bump.
@@ -125,7 +125,7 @@ class OptimisticSteering:
         """The target, int32 [H, S, ...]."""
         rewards, _ = self._own_values(known, task)
         bonus = model.hoeffding_bonus(known.visits, self.bonus * task.prior, task.confidence)
-        net = rewards - estimate.middle
+        net = rewards - estimate.transfer
         values = model.optimistic_plan(known.model, net, bonus, bound=task.prior)
         return planning.greedy(values.q_values)
 

@@ -130,9 +130,9 @@ class TwoPhase:
         return lanes.when(~moved.is_estimating.all(), self._steer, moved, stage, has_just_begun)
 
     def report(self, state: State) -> Report:
-        """The middles of the intervals."""
+        """The estimates of tau*."""
         estimate = self._estimate(state)
-        return Report(state.is_estimating, estimate.middle, estimate.is_resolved)
+        return Report(state.is_estimating, estimate.transfer, estimate.is_resolved)
 
     def _task(self, spec: Spec) -> Task:
         episodes = jnp.asarray(spec.num_episodes, float)
