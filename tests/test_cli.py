@@ -109,7 +109,7 @@ def test_help_names_every_part(capsys):
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_every_agent_of_the_command_line_is_made(name):
-    assert AGENTS[name](px.games.bandit()).num_words in (0, 1)
+    assert AGENTS[name](px.games.bandit()).num_words in (0, 1, 2)
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
