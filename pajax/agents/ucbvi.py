@@ -1,4 +1,10 @@
-"""UCBVI: optimistic value iteration in an estimated model (Azar, Osband and Munos, 2017)."""
+"""UCBVI: optimistic value iteration in an estimated model (Azar, Osband and Munos, 2017).
+
+Measured alone (no transfers, K = 1e5, 32 seeds; 2 seeds each of 16 Garnets), agent regret grows
+with the exponent 0.22 in pollution and 0.19 in Garnet. In the bandit it is 0.86, interval
+[0.04, 0.94] (64 seeds): the default bonus, far below the one of the proof, leaves a few runs on a
+wrong arm, which violates (A1). With `bonus=0.5` it is 0.23 [0.16, 0.31] there.
+"""
 
 from typing import Any, NamedTuple
 
