@@ -1,9 +1,9 @@
 """UCB-Q: optimistic Q-learning with Hoeffding bonuses (Jin, Allen-Zhu, Bubeck and Jordan, 2018).
 
 Measured alone (no transfers, K = 1e5, 32 seeds; 2 seeds each of 16 Garnets), agent regret grows
-with the exponent 0.47 in pollution and 0.32 in Garnet. In the bandit it is 1.00: the bonus goes with
-H^(3/2), and its default, chosen for some steps, leaves runs on wrong arms there, which violates
-(A1). With `bonus=0.3` it is 0.01 (64 seeds).
+with the exponent 0.47 in pollution and 0.32 in Garnet. In the bandit it is 1.00: the bonus has a
+factor H^(3/2), and its default, chosen for some steps, leaves runs on wrong arms there, which
+violates (A1). With `bonus=0.3` it is 0.01 (64 seeds).
 """
 
 from typing import Any, NamedTuple
