@@ -17,6 +17,7 @@ import pajax as px
 from pajax.__main__ import AGENTS, GAMES, MECHANISMS
 
 REFERENCE = ("q-learning", "none")
+BANDITS_ONLY = ("ucb1", "thompson")
 
 
 def study(game: px.Game, agent: Any, mechanism: Any, args: Any) -> Any:
@@ -32,13 +33,11 @@ def study(game: px.Game, agent: Any, mechanism: Any, args: Any) -> Any:
     )
 
 
-def rows(game_name: str, args: Any) -> list[dict[str, Any]]:
-    """A row a learner that plays this game, and a row a mechanism."""
+def rows(game_name: str, pairs: list[tuple[str, str]], args: Any) -> list[dict[str, Any]]:
+    """A row for each agent and mechanism, in turns with the reference."""
     game = GAMES[game_name]()
-    pairs = [REFERENCE, *((agent, "none") for agent in AGENTS)]
-    pairs += [("q-learning", mechanism) for mechanism in MECHANISMS]
     contestants = {}
-    for agent, mechanism in dict.fromkeys(pairs):
+    for agent, mechanism in dict.fromkeys([REFERENCE, *pairs]):
         run = functools.partial(study, game, AGENTS[agent](game), MECHANISMS[mechanism](game), args)
         contestants[agent, mechanism] = run
     seconds = harness.interleave(contestants, args.repeats)
@@ -63,7 +62,11 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10_000)
     args = harness.parse(parser, episodes=200)
     px.configure()
-    harness.report(__doc__.splitlines()[0], rows("pollution", args), options=vars(args))
+    learners = [(agent, "none") for agent in AGENTS if agent not in BANDITS_ONLY]
+    mechanisms = [("q-learning", mechanism) for mechanism in MECHANISMS]
+    found = rows("pollution", [*learners, *mechanisms], args)
+    found += rows("bandit", [(agent, "none") for agent in BANDITS_ONLY], args)
+    harness.report(__doc__.splitlines()[0], found, options=vars(args))
 
 
 if __name__ == "__main__":
