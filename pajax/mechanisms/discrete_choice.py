@@ -4,8 +4,8 @@ At (h, s), offered x on the action a, the agent is taken to play b with probabil
 
     p_b = exp(beta (theta_b + x 1[b = a])) / sum over c of exp(beta (theta_c + x 1[c = a])),
 
-and tau*_b = max over c of theta_c, less theta_b: utilities theta in reward units, and a precision
-beta. They are fitted at each (h, s) to the counted plays n of the last questions on each action,
+and tau*_b = max over c of theta_c, less theta_b, at most H - h: utilities theta in reward units, and
+a precision beta. They are fitted at each (h, s) to the counted plays n of the last questions on each action,
 
     maximise  sum over questions and b of n_b log p_b,
 
@@ -144,6 +144,7 @@ class DiscreteChoice:
         """The interval max theta - theta, give or take the larger of w / 2 and z errors."""
         utilities = task.prior * state.fit.utilities
         transfer = lanes.maximum(utilities, 2)[:, :, None] - utilities
+        transfer = jnp.minimum(transfer, task.prior)
         half = self._half_width(state, task)
         is_resolved = (state.stairs.repeats >= self.repeats) & _is_close(half, task)
         return Estimate(
