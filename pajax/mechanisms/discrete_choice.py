@@ -4,8 +4,9 @@ At (h, s), offered x on the action a, the agent is taken to play b with probabil
 
     p_b = exp(beta (theta_b + x 1[b = a])) / sum over c of exp(beta (theta_c + x 1[c = a])),
 
-and tau*_b = max over c of theta_c, less theta_b, at most H - h: utilities theta in reward units, and
-a precision beta. They are fitted at each (h, s) to the counted plays n of the last questions on each action,
+and tau*_b = max over c of theta_c, less theta_b, at most H - h: utilities theta in reward units,
+and a precision beta. They are fitted at each (h, s) to the counted plays n of the last questions on
+each action,
 
     maximise  sum over questions and b of n_b log p_b,
 
