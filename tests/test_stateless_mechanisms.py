@@ -46,12 +46,7 @@ def marked(every, quick):
 
 #: With phases so short that 40 episodes see several.
 CHECKED = MECHANISMS | {"elimination": EliminationPrincipal(plays=0.01, repeats=0.1)}
-QUICK_CHECKS = {
-    ("belgic", "bandit"),
-    ("ipa", "two players"),
-    ("epsilon-greedy", "pollution"),
-    ("elimination", "two players"),
-}
+QUICK_CHECKS = {("elimination", "two players")}  # test_conformance.py checks all, once
 
 
 @pytest.mark.parametrize(
