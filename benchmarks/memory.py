@@ -21,15 +21,16 @@ import subject
 from workload import SIZES, random_workload
 
 import pajax as px
+from pajax import batch
 
 MEGABYTE = 2**20
 
 
 class Witness:
-    """Stands in for `pajax.study._advance`: does what it does, and looks at its memory."""
+    """Stands in for `pajax.batch._advance`: does what it does, and looks at its memory."""
 
     def __init__(self) -> None:
-        self._advance = subject.STUDY._advance
+        self._advance = batch._advance
         self._compiled: Any = None
 
     def __call__(self, cell: Any, state: Any, schedule: Any, *, mesh: Any) -> Any:
@@ -58,7 +59,7 @@ def measure(args: argparse.Namespace, learner: str, mechanism: str, pairs: int) 
     workload = random_workload(args.size, 1, pairs, args.episodes)
     parts = subject.learner(workload, learner), subject.mechanism_of(workload, mechanism)
     start, witness = _peak(), Witness()
-    with subject.replaced((subject.STUDY, "_advance", witness)):
+    with subject.replaced((batch, "_advance", witness)):
         subject.cell(workload, *parts)()
     return {
         "learner": learner,

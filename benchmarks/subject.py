@@ -1,13 +1,11 @@
 """pajax on a benchmark's workload, through the interface that its users have.
 
 What looks inside a study is here, too: clocks of its compiled blocks and of its compilation, and
-studies of which a part is replaced. `pajax.study` is a function that hides the module of its name,
-which is therefore taken from `sys.modules`.
+studies of which a part is replaced.
 """
 
 import contextlib
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +17,7 @@ from baselines import BONUS, EPSILON
 from workload import Curves, Workload, as_game, as_mechanism
 
 import pajax as px
+from pajax import batch
 
 #: The learners that the baselines have, too.
 AGENTS = {
@@ -28,8 +27,6 @@ AGENTS = {
 #: All of pajax's; see `learner`.
 LEARNERS = ("q-learning", "ucb-q", "ucbvi", "best-response")
 MECHANISMS = ("fixed", "two-phase")
-
-STUDY = sys.modules["pajax.study"]
 
 
 def learner(workload: Workload, name: str) -> Any:
@@ -99,7 +96,7 @@ class Clocked:
     def __call__(self) -> Any:
         """Run once."""
         self._seconds.append(0.0)
-        timed = (STUDY, "_advance", self._timed(STUDY._advance))
+        timed = (batch, "_advance", self._timed(batch._advance))
         with CompileClock() as clock, replaced(timed):
             result = self._run()
         self._compiling.append(clock.seconds())
@@ -141,7 +138,7 @@ def without(
     run: Callable[[], Any], replacements: Iterable[tuple[Any, str, Any]]
 ) -> Callable[[], Any]:
     """`run`, clocked or not, with functions of pajax replaced, in a program of its own."""
-    advance = (STUDY, "_advance", _another(STUDY._advance.__wrapped__))
+    advance = (batch, "_advance", _another(batch._advance.__wrapped__))
 
     def altered() -> Any:
         with replaced(*replacements, advance):
@@ -151,7 +148,7 @@ def without(
 
 
 def _another(advance: Any) -> Any:
-    """`pajax.study._advance`, jitted as there, whose trace is not shared with the other's."""
+    """`pajax.batch._advance`, jitted as there, whose trace is not shared with the other's."""
 
     @functools.partial(jax.jit, static_argnames="mesh", donate_argnames="state")
     @functools.wraps(advance)

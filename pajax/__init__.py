@@ -25,14 +25,19 @@ from pajax import (
 )
 from pajax._pytree import axes, pytree, static
 from pajax.config import configure
+from pajax.forecast import Plan, plan
 from pajax.game import Game, make_game, stack_games
+from pajax.grids import grid
 from pajax.hardness import Hardness, hardness
 from pajax.lanes import lift
 from pajax.ledger import Record
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
-from pajax.results import load, save
+from pajax.results import load, save, to_dataframe
 from pajax.simulate import simulate
+from pajax.specs import load_spec
 from pajax.stages import checkpoints
+from pajax.status import Status, status
+from pajax.store import merge
 from pajax.study import StudyInterrupted, study
 
 __all__ = [
@@ -42,21 +47,27 @@ __all__ = [
     "Game",
     "Hardness",
     "Mechanism",
+    "Plan",
     "Record",
     "Report",
     "Spec",
     "Stage",
+    "Status",
     "StudyInterrupted",
     "agents",
     "axes",
     "checkpoints",
     "configure",
     "games",
+    "grid",
     "hardness",
     "lift",
     "load",
+    "load_spec",
     "make_game",
     "mechanisms",
+    "merge",
+    "plan",
     "planning",
     "plotting",
     "pytree",
@@ -66,7 +77,9 @@ __all__ = [
     "stack_games",
     "static",
     "statistics",
+    "status",
     "study",
     "testing",
+    "to_dataframe",
     "transfers",
 ]

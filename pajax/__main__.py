@@ -1,17 +1,25 @@
-"""The command line: `pajax study pollution`."""
+"""The command line: `pajax study pollution`, `pajax study spec.toml`, and what goes with them.
+
+Exit codes: 0 for done, 1 for a failure on the way (a full disk, too little memory), 2 for bad
+input, 3 for a study that is finished but has runs whose numbers are not finite, 128 and the signal
+after Ctrl-C (130) or a request to end (143).
+"""
 
 import argparse
-import itertools
 import math
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
+import xarray as xr
 
 import pajax as px
-from pajax import _checks, results, tables
+from pajax import _checks, archive, kept, tables
 
 Part = Callable[[px.Game], Any]
 
@@ -62,24 +70,47 @@ DEFAULT_AGENTS = ("ucbvi", "q-learning", "ucb-q", "ucbvi-blind")
 DEFAULT_MECHANISMS = ("none", "flat", "2-level", "4-level", "two-phase", "oracle")
 
 
+FAILED, BAD_INPUT, NOT_FINITE = 1, 2, 3
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message}\n")
+
+
+class _Ended(KeyboardInterrupt):
+    """The system asks the process to end, as schedulers do before they kill it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 for bad input, 130 after Ctrl-C)."""
+    """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_, **__: _say(options, f"warning: {message}")
+    signal.signal(signal.SIGTERM, _end)
     try:
         return options.run(options)
-    except KeyboardInterrupt:
-        print(f"pajax {options.command}: interrupted, nothing was written", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"pajax {options.command}: error: {error}", file=sys.stderr)
-        return 2
+    except KeyboardInterrupt as stop:
+        _say(options, "interrupted")
+        return 128 + (signal.SIGTERM if isinstance(stop, _Ended) else signal.SIGINT)
+    except ValueError as error:
+        _say(options, f"error: {error}")
+        return BAD_INPUT
+    except FileNotFoundError as error:
+        _say(options, f"error: {error.filename}: {error.strerror}")
+        return BAD_INPUT
+    except (OSError, MemoryError, RuntimeError) as error:
+        _say(options, f"failed: {error}")
+        return FAILED
+
+
+def _say(options: argparse.Namespace, message: str) -> None:
+    print(f"pajax {options.command}: {message}", file=sys.stderr)
+
+
+def _end(*_: Any) -> NoReturn:
+    raise _Ended
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,75 +118,158 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pajax {px.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
     study = commands.add_parser("study", help="simulate agents under mechanisms in a game")
-    study.set_defaults(run=run_study)
-    study.add_argument("game", help=f"one of {', '.join(GAMES)}")
-    study.add_argument("--seeds", default="64", help="runs of each cell (default 64)")
-    study.add_argument("--episodes", default="100000", help="episodes of a run (default 100000)")
-    study.add_argument("--agents", nargs="+", default=DEFAULT_AGENTS, help=_names(AGENTS))
-    study.add_argument(
-        "--mechanisms", nargs="+", default=DEFAULT_MECHANISMS, help=_names(MECHANISMS)
-    )
-    study.add_argument("--out", default=None, help="folder of the results (default runs/GAME)")
-    study.add_argument("--seed", default="0", help="seed of the study (default 0)")
+    plan = commands.add_parser("plan", help="what a study will take, before it runs")
+    for command, run in ((study, run_study), (plan, run_plan)):
+        command.set_defaults(run=run)
+        _add_study(command)
+    plan.add_argument("--no-time", action="store_true", help="do not measure how long it takes")
+    status = commands.add_parser("status", help="how far a stored study is")
+    status.set_defaults(run=run_status)
+    report = commands.add_parser("report", help="table and picture of what is finished")
+    report.set_defaults(run=run_report)
+    merge = commands.add_parser("merge", help="copy stores of one study into one")
+    merge.set_defaults(run=run_merge)
+    for command in (status, report, merge):
+        command.add_argument("folder", help="of the study")
+    merge.add_argument("others", nargs="+", help="folders to copy from")
     return parser
 
 
+def _add_study(command: argparse.ArgumentParser) -> None:
+    """What describes a study, and how it is run."""
+    command.add_argument("study", help=f"a spec, NAME.toml, or one of {', '.join(GAMES)}")
+    command.add_argument("--seeds", help="runs of each cell (default 64)")
+    command.add_argument("--episodes", help="episodes of a run (default 100000)")
+    command.add_argument("--seed", help="seed of the study (default 0)")
+    command.add_argument("--keep", help="seeds (default) or moments")
+    command.add_argument("--agents", nargs="+", help=_names(AGENTS))
+    command.add_argument("--mechanisms", nargs="+", help=_names(MECHANISMS))
+    command.add_argument("--out", help="folder of the study (default runs/NAME)")
+    command.add_argument("--worker", help="i/n: only the i-th of n parts, from 0")
+    command.add_argument("--shard-runs", help="runs in a shard (default: some ten seconds' work)")
+
+
+# Commands
+
+
 def run_study(options: argparse.Namespace) -> int:
-    """`pajax study GAME`: a table on standard output, a Dataset and a picture in the folder."""
-    make_game = _one("game", options.game, GAMES)
-    seeds = _whole("--seeds", options.seeds, 1)
-    episodes = _whole("--episodes", options.episodes, 1)
-    seed = _whole("--seed", options.seed, 0)
-    agents = {name: _one("--agents", name, AGENTS) for name in options.agents}
-    mechanisms = {name: _one("--mechanisms", name, MECHANISMS) for name in options.mechanisms}
-    folder = _writable(Path(options.out or f"runs/{options.game}"))
+    """`pajax study`: goes on where it stopped; a table, and Dataset and picture in the folder."""
+    folder = _folder(options)
     px.configure()
-    game = make_game()
+    arguments = _arguments(options) | _running(options)
     try:
-        dataset = px.study(
-            jax.random.key(seed),
-            game,
-            agents={name: make(game) for name, make in agents.items()},
-            mechanisms={name: make(game) for name, make in mechanisms.items()},
-            num_episodes=episodes,
-            num_seeds=seeds,
-        )
+        dataset = px.study(**arguments, store=folder)
     except px.StudyInterrupted as stop:
-        print(
-            f"\nInterrupted: {stop.finished} of {stop.total} cells are finished.", file=sys.stderr
-        )
-        if stop.dataset is None:
-            print(f"Nothing was written to {folder}.", file=sys.stderr)
-        else:
-            path = folder / "interrupted.npz"
-            _set_aside(path)
-            kept = px.save(stop.dataset, path)
-            print(f"They are kept in {kept}; the rest is NaN there.", file=sys.stderr)
-        return 130
-    _write(dataset, folder, title=options.game.capitalize())
+        _say(options, f"{stop}, and kept in {folder}; the same command goes on from there")
+        raise stop.__cause__ or stop from None
+    if options.worker is not None and not _is_complete(dataset):
+        print(px.status(folder))
+        return 0
+    return _write(dataset, folder)
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    """`pajax plan`: what the study will take."""
+    px.configure()
+    arguments = _arguments(options) | _running(options)
+    planned = px.plan(**arguments, store=_folder(options), measure=not options.no_time)
+    print(planned)
     return 0
 
 
-def _write(dataset: Any, folder: Path, title: str) -> None:
-    table = tables.format_summary(px.statistics.summary(dataset))
-    print(table)
-    path = folder / "results.npz"
-    earlier = _set_aside(path)
-    saved = px.save(dataset, path)
+def run_status(options: argparse.Namespace) -> int:
+    """`pajax status`: what is finished, running, failed, and how long it will take."""
+    print(px.status(options.folder))
+    return 0
+
+
+def run_report(options: argparse.Namespace) -> int:
+    """`pajax report`: the table and the picture of what is finished."""
+    return _write(px.load(options.folder), Path(options.folder))
+
+
+def run_merge(options: argparse.Namespace) -> int:
+    """`pajax merge`: the shards of several folders in one."""
+    px.merge(options.folder, *options.others)
+    print(px.status(options.folder))
+    return 0
+
+
+def _write(dataset: xr.Dataset, folder: Path) -> int:
+    """Print the table; write the Dataset and, of every group of games, the picture."""
+    print(tables.format_summary(px.statistics.summary(dataset)))
+    saved = px.save(dataset, folder / "results.npz")
     picture = folder / "overview.png"
-    with results.atomic_file(picture) as file:
-        px.plotting.overview(dataset, title=title).savefig(file, format="png", dpi=160)
+    with archive.atomic_file(picture) as file:
+        figure = px.plotting.overview(dataset, title=folder.name.capitalize())
+        figure.savefig(file, format="png", dpi=160)
     print(f"\nWrote {saved} and {picture}.")
-    if earlier is not None:
-        print(f"Earlier results are in {earlier}.")
+    return 0 if _is_finite(dataset) else NOT_FINITE
 
 
-def _set_aside(path: Path) -> Path | None:
-    """Rename a file that is in the way to the first free `name.N.suffix`."""
-    if not path.exists():
-        return None
-    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in itertools.count(1))
-    return path.rename(next(name for name in names if not name.exists()))
+def _is_complete(dataset: xr.Dataset) -> bool:
+    if dataset.attrs["keep"] == "moments":
+        return bool((dataset["num_runs"] == dataset["num_runs"].max()).all())
+    return not bool((dataset["status"] & kept.NOT_RUN).any())
+
+
+def _is_finite(dataset: xr.Dataset) -> bool:
+    if dataset.attrs["keep"] == "moments":
+        return not bool((dataset["share_non_finite"] > 0).any())
+    return not bool((dataset["status"] & kept.NON_FINITE).any())
+
+
+# Arguments
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return Path(options.out or f"runs/{Path(options.study).stem}")
+
+
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What `pajax.study` and `pajax.plan` are asked."""
+    of_spec = options.study.endswith(".toml")
+    arguments = px.load_spec(options.study) if of_spec else _of_names(options)
+    if of_spec:
+        for name in ("agents", "mechanisms"):
+            given = getattr(options, name)
+            _checks.require(given is None, f"--{name}", given, "be named in the spec instead")
+    if options.seeds is not None:
+        arguments["num_seeds"] = _whole("--seeds", options.seeds, 1)
+    if options.episodes is not None:
+        arguments["num_episodes"] = _whole("--episodes", options.episodes, 1)
+    if options.seed is not None:
+        arguments["key"] = jax.random.key(_whole("--seed", options.seed, 0))
+    if options.keep is not None:
+        arguments["keep"] = options.keep
+    return arguments
+
+
+def _of_names(options: argparse.Namespace) -> dict[str, Any]:
+    """A study of one game by the names of its parts."""
+    game = _one("study", options.study, GAMES)()
+    agents, mechanisms = options.agents or DEFAULT_AGENTS, options.mechanisms or DEFAULT_MECHANISMS
+    return {
+        "key": jax.random.key(0),
+        "game": game,
+        "agents": {name: _one("--agents", name, AGENTS)(game) for name in agents},
+        "mechanisms": {name: _one("--mechanisms", name, MECHANISMS)(game) for name in mechanisms},
+        "num_episodes": 100_000,
+        "num_seeds": 64,
+    }
+
+
+def _running(options: argparse.Namespace) -> dict[str, Any]:
+    """How it is run."""
+    found: dict[str, Any] = {}
+    if options.shard_runs is not None:
+        found["shard_pairs"] = _whole("--shard-runs", options.shard_runs, 1)
+    if options.worker is not None:
+        parts = options.worker.split("/")
+        is_pair = len(parts) == 2
+        _checks.require(is_pair, "--worker", repr(options.worker), "be i/n, the i-th of n from 0")
+        found["worker"] = tuple(_whole("--worker", part, 0) for part in parts)
+    return found
 
 
 def _names(options: Any) -> str:
@@ -174,19 +288,6 @@ def _whole(argument: str, text: str, low: int) -> int:
         value = math.nan
     _checks.require(value.is_integer(), argument, repr(text), "be a whole number")
     return _checks.whole(argument, int(value), low)
-
-
-def _writable(folder: Path) -> Path:
-    """The folder, made if need be, after trying to write in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        rule = f"be a folder that can be written ({error.strerror})"
-        _checks.require(False, "--out", folder, rule)
-    return folder
 
 
 if __name__ == "__main__":

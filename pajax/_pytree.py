@@ -63,8 +63,7 @@ def _finish(self: Any) -> None:
     for field in dataclasses.fields(self):
         value = getattr(self, field.name)
         if field.metadata.get("static"):
-            if field.metadata.get("choices"):
-                _checks.choice(field.name, value, field.metadata["choices"])
+            check_value(field.name, value, field.metadata)
         elif callable(value) and not _is_node(value):
             object.__setattr__(self, field.name, jax.tree_util.Partial(value))
 
@@ -114,12 +113,8 @@ def check(
     Raises:
       ValueError: a shape or value breaks its field's rule.
     """
-    _checks.require(
-        dataclasses.is_dataclass(component) and not isinstance(component, type),
-        argument,
-        repr(component),
-        "be an object of a class made by pajax.pytree",
-    )
+    rule = "be an object of a class made by pajax.pytree"
+    _checks.require(is_part(component), argument, repr(component), rule)
     allowed = [(), *lanes]
 
     def check_leaf(leaf: Any, field: Mapping[str, Any], name: str) -> Any:
@@ -132,12 +127,37 @@ def check(
         trailing = " or ".join(str(x) for x in dict.fromkeys(allowed))
         rule = f"have axes [{wanted}] and then lanes {trailing}"
         _checks.require(fits and shape[len(names) :] in allowed, name, f"shape {shape}", rule)
-        low, high = field.get("low", -np.inf), field.get("high", np.inf)
-        if not isinstance(leaf, Tracer) and (low, high) != (-np.inf, np.inf):
-            _checks.in_range(name, leaf, low, high)
-        return leaf
+        return _check_range(name, leaf, field)
 
     _map(check_leaf, component, argument)
+
+
+def check_value(name: str, value: Any, rules: Mapping[str, Any]) -> None:
+    """Check a value for a field with these `rules`, its metadata, as far as no sizes are needed.
+
+    Raises:
+      ValueError: it is none of the field's choices, or an entry is out of range.
+    """
+    if rules.get("static"):
+        if rules.get("choices"):
+            _checks.choice(name, value, rules["choices"])
+    elif is_part(value):
+        _map(lambda leaf, field, full: _check_range(full, leaf, field), value, name)
+    elif not callable(value):
+        for leaf in jax.tree.leaves(value):
+            _check_range(name, leaf, rules)
+
+
+def is_part(value: Any) -> bool:
+    """Whether it is an object of a class made by `pytree`, and not such a class."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
+def _check_range(name: str, leaf: Any, rules: Mapping[str, Any]) -> Any:
+    low, high = rules.get("low", -np.inf), rules.get("high", np.inf)
+    if not isinstance(leaf, Tracer) and (low, high) != (-np.inf, np.inf):
+        _checks.in_range(name, leaf, low, high)
+    return leaf
 
 
 def _map(function: Callable[[Any, Mapping[str, Any], str], Any], node: Any, name: str) -> Any:

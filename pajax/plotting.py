@@ -4,7 +4,8 @@
 agent on a Figure; `actions` draws what was played in runs that were logged. Bands are pointwise
 Student t intervals over seeds: at each checkpoint, on its own, the band covers the mean over all
 seeds one might have drawn (see `pajax.statistics`); it does not cover the whole curve at once, and
-it says nothing about other games.
+it says nothing about other games. Runs that were not done do not count; captions say how many were.
+With keep="moments" there are bands of regret, but none of shares of W*, which need whole runs.
 
 A mechanism has one colour, dash and marker wherever it appears in the figures of a Dataset, from
 its place in the coordinate `mechanism`. Colours are those of Okabe and Ito (2008), legible to
@@ -27,6 +28,7 @@ from matplotlib.ticker import LogLocator, PercentFormatter
 
 from pajax import _checks, statistics
 from pajax.games.rand_hie import CLASSES, RandFit
+from pajax.results import is_moments
 from pajax.stages import checkpoints
 
 _STYLE: dict[str, Any] = {
@@ -50,6 +52,7 @@ _STYLE: dict[str, Any] = {
     "panel": (3.3, 2.5),  # inches, one panel of an overview
     "dots_per_inch": 150,
 }
+_NO_SHARES = "shares of W* have no interval, as whole runs were not kept"
 
 
 class _Curve(NamedTuple):
@@ -73,7 +76,7 @@ def regret(
     ds: xr.Dataset,
     *,
     agent: str | None = None,
-    game: int = 0,
+    game: int | str | None = None,
     ax: Axes | None = None,
     level: float = 0.95,
 ) -> Axes:
@@ -82,7 +85,7 @@ def regret(
     Args:
       ds: from `pajax.study`; not changed.
       agent: its name; may be left out if the Dataset has one agent.
-      game: its label.
+      game: its label; by default the first.
       ax: where to draw; by default a new Axes with the legend beside it.
       level: coverage of the pointwise t intervals over seeds (bands), in (0, 1).
 
@@ -91,14 +94,14 @@ def regret(
     legend), and a band that reaches zero is cut at the lower edge.
     """
     cell = _cell(ds, agent, game)
-    return _with_legend(_regret_panel(ax, cell, level), cell, level)
+    return _with_legend(_regret_panel(ax, cell, level), _caption(cell, level))
 
 
 def welfare(
     ds: xr.Dataset,
     *,
     agent: str | None = None,
-    game: int = 0,
+    game: int | str | None = None,
     ax: Axes | None = None,
     level: float = 0.95,
 ) -> Axes:
@@ -109,7 +112,7 @@ def welfare(
     Arguments and bands as in `regret`.
     """
     cell = _cell(ds, agent, game)
-    return _with_legend(_welfare_panel(ax, cell, level), cell, level)
+    return _with_legend(_welfare_panel(ax, cell, level), _caption(cell, level, is_share=True))
 
 
 def actions(
@@ -150,13 +153,17 @@ def actions(
 
 
 def overview(
-    ds: xr.Dataset, game: int = 0, *, level: float = 0.95, title: str | None = None
+    ds: xr.Dataset,
+    game: int | str | None = None,
+    *,
+    level: float = 0.95,
+    title: str | None = None,
 ) -> Figure:
     """A study at a glance: regret above, share of W* below, one column an agent, shared axes.
 
     Args:
       ds: from `pajax.study`; not changed.
-      game: its label.
+      game: its label; by default the first.
       level: coverage of the bands, as in `regret`.
       title: what to call the game; by default "Game 0" or as it is labelled.
 
@@ -164,7 +171,8 @@ def overview(
 
     Returns a Figure that pyplot does not know: save it with `savefig`, or let a notebook show it.
     """
-    cells = {str(name): _cell(ds, str(name), game) for name in ds["agent"].to_numpy()}
+    here = _of_game(ds, game)
+    cells = {str(name): here.sel(agent=name) for name in here["agent"].to_numpy()}
     width, height = _STYLE["panel"]
     size = (width * max(len(cells), 2) + 0.6, 2 * height + 1.3)
     figure = _RichFigure(figsize=size, layout="constrained", dpi=_STYLE["dots_per_inch"])
@@ -175,10 +183,12 @@ def overview(
         ax.set_title(agent, **_STYLE["title"])
     for ax in axes.flat:
         ax.label_outer()
-    _figure_legend(figure, axes[1, 0], f"Lines and bands: {_caption(ds, level)}")
-    seeds, episodes = ds.sizes["seed"], int(ds["episode"][-1])
-    name = f"Game {game}" if title is None else title
-    figure.suptitle(f"{name}: {seeds:,} seeds, {episodes:,} episodes", **_STYLE["headline"])
+    without = f"; {_NO_SHARES}" if is_moments(ds) else ""
+    _figure_legend(figure, axes[1], f"Lines and bands: {_caption(here, level)}{without}")
+    name = f"Game {here['game'].item()}" if title is None else title
+    episodes = int(ds["episode"][-1])
+    headline = f"{name}: {_seeds(here)}, {episodes:,} episodes"
+    figure.suptitle(headline, **_STYLE["headline"])
     return figure
 
 
@@ -201,7 +211,7 @@ def _shared_row(
 
 def _regret_panel(ax: Axes | None, cell: xr.Dataset, level: float) -> Axes:
     """What `regret` draws."""
-    curves = _curves(cell["welfare_regret"], level)
+    curves = _curves(cell, "welfare_regret", level)
     ax, previous = _prepare(ax, "log")
     limits = _regret_limits(curves)
     floor = limits[0] / 1000  # below the edge, also of Axes that share it
@@ -215,7 +225,8 @@ def _regret_panel(ax: Axes | None, cell: xr.Dataset, level: float) -> Axes:
 
 def _welfare_panel(ax: Axes | None, cell: xr.Dataset, level: float) -> Axes:
     """What `welfare` draws."""
-    curves = _curves(100 * statistics.welfare_share(cell), level)
+    shares = cell.assign(share=100 * statistics.welfare_share(cell))
+    curves = _curves(shares, "share", level)
     ax, previous = _prepare(ax, "linear")
     _draw(ax, cell, curves)
     free = 100 * float(cell["laissez_faire_welfare"] / cell["optimal_welfare"])
@@ -233,26 +244,31 @@ def _welfare_panel(ax: Axes | None, cell: xr.Dataset, level: float) -> Axes:
 # Data
 
 
-def _cell(ds: xr.Dataset, agent: str | None, game: int) -> xr.Dataset:
-    """One game and agent, dims [mechanism, seed, episode]."""
+def _cell(ds: xr.Dataset, agent: str | None, game: int | str | None) -> xr.Dataset:
+    """One game and agent, dims [mechanism, seed, episode], or without seed."""
     agents = [str(name) for name in ds["agent"].to_numpy()]
     if agent is None:
         rule = f"be one of {', '.join(agents)} (the Dataset has {len(agents)} agents)"
         _checks.require(len(agents) == 1, "agent", None, rule)
         agent = agents[0]
-    _checks.choice("agent", agent, agents)
-    games = ds["game"].to_numpy()
-    rule = f"be one of the {len(games)} labels from {games[0]} to {games[-1]}"
-    _checks.require(bool(np.any(games == game)), "game", game, rule)
-    return ds.sel(game=game, agent=agent)
+    return _of_game(ds, game).sel(agent=_checks.choice("agent", agent, agents))
 
 
-def _curves(values: xr.DataArray, level: float) -> dict[str, _Curve]:
-    """Mean and interval over seeds by mechanism."""
-    samples = values.transpose("mechanism", "seed", "episode").to_numpy()
-    parts = zip(*statistics.mean_interval(samples, axis=1, level=level), strict=True)
-    names = [str(name) for name in values["mechanism"].to_numpy()]
-    return {name: _Curve(*part) for name, part in zip(names, parts, strict=True)}
+def _of_game(ds: xr.Dataset, game: int | str | None) -> xr.Dataset:
+    """One game, by default the first."""
+    labels = ds["game"].to_numpy().tolist()
+    game = labels[0] if game is None else game
+    rule = f"be one of the {len(labels)} labels from {labels[0]} to {labels[-1]}"
+    _checks.require(game in labels, "game", game, rule)
+    return ds.sel(game=game)
+
+
+def _curves(cell: xr.Dataset, variable: str, level: float) -> dict[str, _Curve]:
+    """Mean of a variable and its interval by mechanism."""
+    estimate = statistics.mean_over_runs(cell, variable, level)
+    parts = (part.transpose("mechanism", "episode").to_numpy() for part in estimate)
+    names = [str(name) for name in cell["mechanism"].to_numpy()]
+    return {name: _Curve(*part) for name, *part in zip(names, *parts, strict=True)}
 
 
 def _positive(curve: _Curve, floor: float) -> _Curve:
@@ -314,9 +330,11 @@ def _prepare(ax: Axes | None, yscale: str) -> tuple[Axes, tuple[float, float] | 
 def _draw(ax: Axes, cell: xr.Dataset, curves: dict[str, _Curve]) -> None:
     """Lines and bands against the checkpoints."""
     episodes = cell["episode"].to_numpy()
+    numbers = statistics.num_runs(cell).to_numpy()
     for place, (name, curve) in enumerate(curves.items()):
         look = _look(place)
-        label = name if np.isfinite(curve.mean).any() else f"{name} (none to show)"
+        remark = " (none to show)" if numbers[place] else " (no runs)"
+        label = name if np.isfinite(curve.mean).any() else name + remark
         every = _markers_at(place, len(curves), len(episodes))
         ax.plot(episodes, curve.mean, label=label, markevery=every, **look, **_STYLE["line"])
         ax.fill_between(episodes, curve.low, curve.high, color=look["color"], **_STYLE["band"])
@@ -355,16 +373,23 @@ def _label(ax: Axes, quantity: str) -> None:
     ax.set_ylabel(quantity, **_STYLE["label"])
 
 
-def _caption(ds: xr.Dataset, level: float) -> str:
+def _seeds(ds: xr.Dataset) -> str:
+    """How many runs the lines are means of."""
+    numbers, asked = statistics.num_runs(ds), statistics.num_seeds(ds)
+    return f"{statistics.runs_in_words(numbers, asked)} seeds"
+
+
+def _caption(ds: xr.Dataset, level: float, is_share: bool = False) -> str:
     """What lines and bands are."""
-    seeds = ds.sizes["seed"]
-    return f"mean over {seeds:,} seeds and its pointwise {100 * level:g} % t interval"
+    if is_share and is_moments(ds):
+        return f"mean over {_seeds(ds)}; {_NO_SHARES}"
+    return f"mean over {_seeds(ds)} and its pointwise {100 * level:g} % t interval"
 
 
-def _with_legend(ax: Axes, cell: xr.Dataset, level: float) -> Axes:
+def _with_legend(ax: Axes, caption: str) -> Axes:
     """Mechanisms in their order, beside the data, and what the bands are."""
     ax.legend(
-        title=textwrap.fill(_caption(cell, level), 28),
+        title=textwrap.fill(caption, 28),
         loc="upper left",
         bbox_to_anchor=(1.01, 1.0),
         borderaxespad=0.0,
@@ -374,16 +399,19 @@ def _with_legend(ax: Axes, cell: xr.Dataset, level: float) -> Axes:
     return ax
 
 
-def _figure_legend(figure: Figure, ax: Axes, title: str) -> None:
+def _figure_legend(figure: Figure, row: np.ndarray, title: str) -> None:
     """One legend for all panels, below them, in as few rows as the names allow."""
-    handles, labels = ax.get_legend_handles_labels()
+    of_panels = (zip(*ax.get_legend_handles_labels(), strict=True) for ax in row)
+    # the shortest label has no remark that only some panels have
+    entries = [min(same, key=lambda entry: len(entry[1])) for same in zip(*of_panels, strict=True)]
+    handles, labels = zip(*entries, strict=True)
     inches = [_STYLE["entry"] + _STYLE["letter"] * len(label) for label in labels]
     room = figure.get_figwidth()
     columns = len(labels) if sum(inches) < room else max(1, int(room / max(inches)))
     figure.legend(
         handles,
         labels,
-        title=title,
+        title=textwrap.fill(title, int(room / _STYLE["letter"])),
         loc="outside lower center",
         ncols=columns,
         **_STYLE["legend"],

@@ -21,35 +21,31 @@ of the agent's optimum without transfers. All are in reward units; an episode ha
 welfare.
 """
 
+import contextlib
+import errno
+import importlib.util
+import io
 import json
 import os
+import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
+import pandas as pd
 import xarray as xr
-from jax import Array
 
-from pajax import _checks, planning
-from pajax.game import Game
-from pajax.ledger import Record
+from pajax import _checks, archive, kept
+from pajax.kept import Shard
+from pajax.outline import OF_GAMES, Cell, Outline
 
-NON_FINITE, UNRESOLVED, NOT_RUN = 1, 2, 4
 DIMENSIONS = ("game", "agent", "mechanism", "seed", "episode")
-_AT_CHECKPOINT = ("transfer_error", "unresolved")
-_SUMMED = (
-    "welfare_regret",
-    "agent_regret",
-    "payment",
-    "principal_utility",
-    "off_target",
-    "phase_one",
-)
 _FORMAT = 1
+#: The attribute of a netCDF file or Zarr folder that says how to have the Dataset back.
+_HEADER = "pajax_save"
 #: What a damaged or foreign file raises when it is read.
 _UNREADABLE = (
     AttributeError,
@@ -57,6 +53,7 @@ _UNREADABLE = (
     IndexError,
     KeyError,
     OSError,
+    RuntimeError,
     TypeError,
     ValueError,
     zipfile.BadZipFile,
@@ -64,103 +61,116 @@ _UNREADABLE = (
 )
 
 
-def cumulate(record: Record, ends: np.ndarray, checkpoints: np.ndarray) -> dict[str, np.ndarray]:
-    """Variables [..., episode] of a record whose arrays are [I, ...] sums over intervals.
+class Shelf(Protocol):
+    """Where the finished shards of a study are."""
 
-    Args:
-      record: from `simulate`, or the same as NumPy arrays.
-      ends: [I], the episode at which each interval ends.
-      checkpoints: some of `ends`; the others are only summed over.
-    """
-    chosen = np.searchsorted(ends, checkpoints)
-    fields = {name: np.asarray(value, np.float64) for name, value in record._asdict().items()}
-    at_end = {name: fields.pop(name) for name in _AT_CHECKPOINT}
-    sums = {name: value.cumsum(0) for name, value in fields.items()}
-    return {name: np.moveaxis(value[chosen], 0, -1) for name, value in {**sums, **at_end}.items()}
+    def shards(self, cell: Cell) -> Iterator[Shard]:
+        """Those of a cell."""
+        ...
 
 
-def make_dataset(
-    cells: Mapping[tuple[str, str], dict[str, np.ndarray]],
-    game: Game,
-    *,
-    agents: Sequence[str],
-    mechanisms: Sequence[str],
-    num_seeds: int,
-    checkpoints: np.ndarray,
-    attributes: Mapping[str, Any],
-) -> xr.Dataset:
-    """The Dataset of a study.
-
-    Args:
-      cells: variables [G, seed, episode] by (agent, mechanism); a missing cell becomes NaN.
-      game: the games, G of them on lanes, or one.
-      agents: names, in order.
-      mechanisms: names, in order.
-      num_seeds: replicates of each game.
-      checkpoints: episode counts.
-      attributes: strings and numbers that say how the study was run.
-    """
-    optimal, own, left_alone = (np.atleast_1d(_float64(x)) for x in _reference_values(game))
-    shape = (len(optimal), len(agents), len(mechanisms), num_seeds, len(checkpoints))
-    names = (*_SUMMED, "realised_welfare", *_AT_CHECKPOINT)
-    values = {name: np.full(shape, np.nan) for name in names}
-    was_run = np.zeros(shape[:-1], bool)
-    for (agent, mechanism), variables in cells.items():
-        at = (slice(None), list(agents).index(agent), list(mechanisms).index(mechanism))
-        was_run[at] = True
-        for name in names:
-            values[name][at] = variables[name]
-    welfare = values.pop("realised_welfare")
-    values["realised_regret"] = checkpoints * optimal[:, None, None, None, None] - welfare
-    variables: dict[str, Any] = {name: (DIMENSIONS, value) for name, value in values.items()}
-    variables["phase_one_length"] = (DIMENSIONS[:-1], values["phase_one"][..., -1])
-    variables["status"] = (DIMENSIONS[:-1], _status(values, was_run))
-    per_game = {"optimal_welfare": optimal, "agent_value": own, "laissez_faire_welfare": left_alone}
-    variables |= {name: (("game",), value) for name, value in per_game.items()}
-    coordinates = {
-        "game": np.arange(shape[0]),
-        "agent": np.array(agents, str),
-        "mechanism": np.array(mechanisms, str),
-        "seed": np.arange(num_seeds),
-        "episode": np.asarray(checkpoints, np.int64),
+def make_dataset(outline: Outline, shelf: Shelf) -> xr.Dataset:
+    """The Dataset of all that a shelf has of a study."""
+    way, made_with = kept.WAYS[outline.keep], Made()
+    cells = {}
+    for cell in outline.cells:
+        shape = len(outline.groups[cell.group]), outline.num_seeds, len(outline.record)
+        cells[cell] = way.join(made_with.look(shelf.shards(cell)), shape)
+    names = next(iter(cells.values()))
+    variables: dict[str, Any] = {
+        name: (("game", "agent", "mechanism", *way.dims(name)), _gathered(outline, cells, name))
+        for name in names
     }
-    return xr.Dataset(variables, coordinates, dict(attributes))
+    for name in OF_GAMES:
+        of_groups = [getattr(group, name) for group in outline.groups.values()]
+        variables[name] = ("game", np.concatenate(of_groups))
+    coordinates = {
+        "game": outline.labels,
+        "agent": np.array([*outline.agents], str),
+        "mechanism": np.array([*outline.mechanisms], str),
+        "episode": np.array(outline.record, np.int64),
+    }
+    if outline.keep == "seeds":
+        coordinates["seed"] = np.arange(outline.num_seeds)
+    else:
+        coordinates["quantile"] = np.array(kept.QUANTILES)
+    return xr.Dataset(variables, coordinates, _attributes(outline) | made_with.summary())
 
 
-@jax.jit
-def _reference_values(game: Game) -> tuple[Array, Array, Array]:
-    """W*, rho . V0, and the welfare of the agent's optimum without transfers."""
-    return (
-        planning.expected(game, planning.welfare_values(game)),
-        planning.expected(game, planning.agent_values(game)),
-        planning.policy_welfare(game, planning.best_response(game)),
+def _gathered(outline: Outline, cells: Mapping[Cell, kept.Arrays], name: str) -> np.ndarray:
+    """A variable of all cells, [game, agent, mechanism, ...]."""
+    of = lambda *cell: cells[Cell(*cell)][name]  # noqa: E731
+    return np.concatenate(
+        [
+            np.stack(
+                [np.stack([of(g, a, m) for m in outline.mechanisms], 1) for a in outline.agents], 1
+            )
+            for g in outline.groups
+        ]
     )
+
+
+class Made:
+    """With what shards were made."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, set[str]] = {name: set() for name in ("device", "jax", "pajax")}
+
+    def look(self, shards: Iterator[Shard]) -> Iterator[Shard]:
+        """The same shards, noted."""
+        for shard in shards:
+            for name, values in self._found.items():
+                values.add(shard.about[name])
+            yield shard
+
+    def summary(self) -> dict[str, str]:
+        """Versions and devices, all that there were."""
+        return {name: ", ".join(sorted(values)) for name, values in self._found.items()}
+
+
+def _attributes(outline: Outline) -> dict[str, Any]:
+    games = {name: group.text for name, group in outline.groups.items()}
+    horizons = sorted({group.horizon for group in outline.groups.values()})
+    spec = {
+        "game": games.get("", games),
+        "agents": outline.agents,
+        "mechanisms": outline.mechanisms,
+        "num_episodes": outline.num_episodes,
+        "num_seeds": outline.num_seeds,
+        "key": outline.key,
+    }
+    return {
+        "spec": json.dumps(spec),
+        "keep": outline.keep,
+        "num_episodes": outline.num_episodes,
+        "num_seeds": outline.num_seeds,
+        "horizon": horizons[0] if len(horizons) == 1 else horizons,
+    }
 
 
 def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
-    """Write a Dataset to one `.npz` file without pickles, whole or not at all.
+    """Write a Dataset, whole or not at all; the end of the name says in which format.
+
+      .npz    one NumPy archive, without pickles
+      .nc     one netCDF 4 file, compressed, for other programs too; needs the extra `io`
+      .zarr   a folder in Zarr 2, for other programs too; needs the extra `io`
+
+    Values, dtypes, coordinates and attributes come back as they were; an attribute that is neither
+    text nor a number is JSON text in the last two. Equal Datasets in the same order give the same
+    bytes, with the same versions of the libraries. A file is replaced in one step; a folder cannot
+    be, and is not.
 
     Raises:
-      ValueError: the name does not end in `.npz`.
+      ValueError: the name ends otherwise, or the Dataset holds Python objects.
+      ImportError: what the format needs is not installed.
+      FileExistsError: there is such a folder already.
       OSError: the place cannot be written.
     """
-    path = _npz(path)
-    arrays = {f"data/{name}": np.asarray(v.values) for name, v in dataset.data_vars.items()}
-    arrays |= {f"coordinate/{name}": np.asarray(v.values) for name, v in dataset.coords.items()}
-    header = {
-        "format": _FORMAT,
-        "dimensions": {str(name): list(v.dims) for name, v in dataset.variables.items()},
-        "attributes": dict(dataset.attrs),
-    }
-    _checks.require(
-        not any(array.dtype.hasobject for array in arrays.values()),
-        "dataset",
-        "objects",
-        "be plain",
-    )
-    arrays["header"] = np.array(json.dumps(header, default=_as_plain))
-    with atomic_file(path) as file:
-        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+    path = Path(path)
+    form = _form(path)
+    is_plain = not any(v.dtype.hasobject for v in dataset.variables.values())
+    _checks.require(is_plain, "dataset", "objects", "be plain")
+    form.write(dataset, path)
     return path
 
 
@@ -168,65 +178,197 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a Dataset that `save` wrote.
 
     Raises:
-      ValueError: the file is not one of these, or of a newer format.
-      FileNotFoundError: there is no such file.
+      ValueError: it is not one of these, or damaged, or of a newer format.
+      ImportError: what the format needs is not installed.
+      FileNotFoundError: there is nothing of that name.
     """
-    path = _npz(path)
+    path = Path(path)
+    form = _form(path)
+    if not path.exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            header = json.loads(str(archive["header"]))
-            is_known = header["format"] <= _FORMAT
-            found: dict[str, dict[str, Any]] = {"data": {}, "coordinate": {}}
-            for full_name in [name for name in archive.files if name != "header"]:
-                kind, name = full_name.split("/", 1)
-                found[kind][name] = (header["dimensions"][name], archive[full_name])
-    except FileNotFoundError:
+        number, dataset = form.read(path)
+    except PermissionError:
         raise
     except _UNREADABLE as error:
-        raise ValueError(f"path: got {path}, must be a file written by pajax.save") from error
-    _checks.require(is_known, "path", path, f"have format at most {_FORMAT}")
-    return xr.Dataset(found["data"], found["coordinate"], header["attributes"])
+        rule = "be undamaged and written by pajax.save"
+        raise ValueError(f"path: got {path}, must {rule}") from error
+    _checks.require(number <= _FORMAT, "path", path, f"have format at most {_FORMAT}")
+    return dataset
 
 
-class atomic_file:  # noqa: N801, used as a function
-    """A binary file that appears at `path` when the block ends, and not at all if it raises."""
+def to_dataframe(dataset: xr.Dataset) -> pd.DataFrame:
+    """A Dataset as a tidy table: a row for each run and checkpoint, a column for each variable.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    With keep="moments" a row is a game, agent, mechanism and checkpoint, and a quantile of NAME is
+    a column such as `NAME_quantile_0.05`. Coordinates are the first columns. What does not depend
+    on the checkpoint (`status`, `optimal_welfare`) is repeated. Runs that were not done have no
+    row.
+    """
+    spread = {
+        f"{name}_{level:g}": variable.sel(quantile=level, drop=True)
+        for name, variable in dataset.data_vars.items()
+        if "quantile" in variable.dims
+        for level in variable["quantile"].to_numpy()
+    }
+    spread["is_done"] = was_run(dataset)
+    flat = dataset.drop_dims("quantile", errors="ignore").assign(spread)
+    order = [name for name in DIMENSIONS if name in flat.dims]
+    table = flat.to_dataframe(dim_order=order).reset_index()
+    return table.loc[table.pop("is_done")].reset_index(drop=True)
 
-    def __enter__(self) -> Any:
-        self._file = open(self._path.with_name(f"{self._path.name}.{os.getpid()}.part"), "wb")
-        return self._file
 
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        if kind is None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
-            os.replace(self._file.name, self._path)
-        else:
-            os.unlink(self._file.name)
+def is_moments(dataset: xr.Dataset) -> bool:
+    """Whether the Dataset holds moments of its runs, not the runs."""
+    return dataset.attrs.get("keep") == "moments"
 
 
-def _status(values: Mapping[str, np.ndarray], was_run: np.ndarray) -> np.ndarray:
-    names = (*_SUMMED, "realised_regret")
-    is_finite = np.all([np.isfinite(values[name]).all(-1) for name in names], axis=0)
-    has_unresolved = values["unresolved"][..., -1] > 0
-    status = NON_FINITE * (was_run & ~is_finite) + UNRESOLVED * has_unresolved
-    return (status + NOT_RUN * ~was_run).astype(np.int8)
+def was_run(dataset: xr.Dataset) -> xr.DataArray:
+    """Which runs were done, [game, agent, mechanism, seed]; of moments, which cells had any run."""
+    if is_moments(dataset):
+        return dataset["num_runs"] > 0
+    return (dataset["status"] & kept.NOT_RUN) == 0
+
+
+class _Form(NamedTuple):
+    """A format of files."""
+
+    write: Callable[[xr.Dataset, Path], None]
+    read: Callable[[Path], tuple[int, xr.Dataset]]  # the number of the format, and what it holds
+    packages: tuple[str, ...]  # of the extra `io`
+
+
+def _form(path: Path) -> _Form:
+    """The format that a name asks for."""
+    forms = {
+        ".npz": _Form(_write_npz, _read_npz, ()),
+        ".nc": _Form(_write_netcdf, _read_netcdf, ("h5netcdf", "h5py")),
+        ".zarr": _Form(_write_zarr, _read_zarr, ("zarr",)),
+    }
+    _checks.require(path.suffix in forms, "path", path, "end in .npz, .nc or .zarr")
+    form = forms[path.suffix]
+    for package in form.packages:
+        if importlib.util.find_spec(package) is None:
+            need = f"{path.suffix} needs {package}, not installed"
+            raise ImportError(f"{need}: pip install 'pajax[io]'")
+    return form
+
+
+def _write_npz(dataset: xr.Dataset, path: Path) -> None:
+    # in C order, so that the layout in memory does not show
+    in_order = lambda variable: np.asarray(variable.values, order="C")  # noqa: E731
+    arrays = {f"data/{name}": in_order(v) for name, v in dataset.data_vars.items()}
+    arrays |= {f"coordinate/{name}": in_order(v) for name, v in dataset.coords.items()}
+    header = {
+        "format": _FORMAT,
+        "dimensions": {str(name): list(v.dims) for name, v in dataset.variables.items()},
+        "attributes": dict(dataset.attrs),
+    }
+    arrays["header"] = np.array(json.dumps(header, default=_as_plain))
+    with archive.atomic_file(path) as file:
+        np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]
+
+
+def _read_npz(path: Path) -> tuple[int, xr.Dataset]:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+        header = json.loads(str(members["header"]))
+        found: dict[str, dict[str, Any]] = {"data": {}, "coordinate": {}}
+        for full_name in [name for name in members.files if name != "header"]:
+            kind, name = full_name.split("/", 1)
+            found[kind][name] = (header["dimensions"][name], members[full_name])
+    dataset = xr.Dataset(found["data"], found["coordinate"], header["attributes"])
+    return header["format"], dataset
+
+
+def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    encoding = _encoding(dataset)
+    for name, variable in dataset.variables.items():
+        if variable.ndim and variable.dtype.kind in "fiu":
+            encoding.setdefault(name, {}).update(zlib=True, complevel=4, shuffle=True)
+    # in memory first, because HDF5 brings the process down when the disk is full
+    image = io.BytesIO()
+    _packed(dataset).to_netcdf(image, engine="h5netcdf", encoding=encoding)
+    with archive.atomic_file(path) as file:
+        file.write(image.getbuffer())
+
+
+def _read_netcdf(path: Path) -> tuple[int, xr.Dataset]:
+    return _unpacked(xr.load_dataset(path, engine="h5netcdf"))
+
+
+def _write_zarr(dataset: xr.Dataset, path: Path) -> None:
+    if path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    with _atomic_folder(path) as folder:
+        # the third format of Zarr has no text of fixed length yet
+        options = {"zarr_format": 2, "consolidated": True, "encoding": _encoding(dataset)}
+        _packed(dataset).to_zarr(folder, **options)
+
+
+def _read_zarr(path: Path) -> tuple[int, xr.Dataset]:
+    return _unpacked(xr.load_dataset(path, engine="zarr", consolidated=True))
+
+
+def _encoding(dataset: xr.Dataset) -> dict[Hashable, dict[str, Any]]:
+    """No number stands for a missing one, so that every bit comes back."""
+    variables = dataset.variables.items()
+    return {name: {"_FillValue": None} for name, v in variables if v.dtype.kind == "f"}
+
+
+def _packed(dataset: xr.Dataset) -> xr.Dataset:
+    """With attributes that netCDF has types for, and one that says how to have it back."""
+    packed = dataset.drop_encoding()
+    packed.attrs.pop(_HEADER, None)  # of a file that was read by others
+    others = {
+        name: json.dumps(value, default=_as_plain)
+        for name, value in packed.attrs.items()
+        if type(value) not in (str, int, float)
+    }
+    header = {"format": _FORMAT, "json": list(others), "checksum": _checksum(packed)}
+    packed.attrs |= others | {_HEADER: json.dumps(header)}
+    return packed
+
+
+def _unpacked(packed: xr.Dataset) -> tuple[int, xr.Dataset]:
+    """What was packed, and the number of the format."""
+    dataset = packed.drop_encoding()
+    attributes = {name: _as_plain(value) for name, value in packed.attrs.items()}
+    header = json.loads(attributes.pop(_HEADER))
+    dataset.attrs = attributes | {name: json.loads(attributes[name]) for name in header["json"]}
+    if header["format"] <= _FORMAT and header["checksum"] != _checksum(dataset):
+        raise ValueError("the checksum does not match")
+    return header["format"], dataset
+
+
+def _checksum(dataset: xr.Dataset) -> int:
+    """CRC-32 of all that is kept; neither HDF5 nor Zarr would notice every changed bit."""
+    found = zlib.crc32(json.dumps(dataset.attrs, default=_as_plain, sort_keys=True).encode())
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset[name]
+        is_text = variable.dtype.kind == "U"  # whose width is not kept
+        values = variable.to_numpy()
+        content = json.dumps(values.tolist()).encode() if is_text else values.tobytes()
+        about = [name, variable.dims, variable.shape, "U" if is_text else variable.dtype.str]
+        found = zlib.crc32(content, zlib.crc32(json.dumps(about).encode(), found))
+    return found
+
+
+@contextlib.contextmanager
+def _atomic_folder(path: Path) -> Iterator[Path]:
+    """A folder that appears at `path` when the block ends, and not at all if it raises."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.mkdir()
+    try:
+        yield part
+        for name in part.rglob("*"):
+            if name.is_file():
+                with open(name, "rb") as file:
+                    os.fsync(file.fileno())
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _as_plain(value: Any) -> Any:
     """NumPy values as JSON can hold them."""
     return np.asarray(value).tolist()
-
-
-def _npz(path: str | os.PathLike[str]) -> Path:
-    path = Path(path)
-    _checks.require(path.suffix == ".npz", "path", path, "end in .npz")
-    return path
-
-
-def _float64(value: Any) -> np.ndarray:
-    return np.asarray(value, np.float64)

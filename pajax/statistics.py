@@ -7,7 +7,14 @@ probability. Each is for one number: none is simultaneous over checkpoints, cell
 says anything about other games, however many games a Dataset holds.
 
 All functions are pure; a number that does not exist is NaN, not an exception. A Dataset is what
-`pajax.study` returns; it is read and never changed.
+`pajax.study` returns; it is read and never changed. All that is said of a cell is of those of its
+runs that were done: the others of an interrupted study do not count, and a cell without any has
+NaN everywhere.
+
+A Dataset may hold the moments of its runs instead (keep="moments"). Whatever needs the mean, the
+standard deviation and the number of runs alone is the same for both, by `replicates`. What is known
+only from whole runs (how far they differ over a part of their episodes, and so intervals of a share
+of W* and of a growth exponent) is NaN for moments; its value is that of the mean curve.
 """
 
 import functools
@@ -19,7 +26,19 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from pajax import _checks
-from pajax.results import NON_FINITE, UNRESOLVED
+from pajax.kept import NON_FINITE, UNRESOLVED
+from pajax.results import is_moments, was_run
+
+#: Variables that some runs have no number for, and then do not count.
+_PARTIAL = ("transfer_error",)
+
+
+class Replicates(NamedTuple):
+    """What is known of some replicates: float64 each, or arrays if many; NaN where unknown."""
+
+    mean: Any
+    sd: Any  # standard deviation, with n - 1
+    number: Any
 
 
 class Estimate(NamedTuple):
@@ -47,7 +66,21 @@ def mean_interval(
     One replicate has NaN ends, none a NaN mean too; a non-finite replicate that counts makes all
     three NaN. Equal replicates give an interval of width zero, exactly.
     """
+    return t_interval(*_replicates(samples, axis, where), level)
+
+
+def t_interval(mean: ArrayLike, sd: ArrayLike, number: ArrayLike, level: float = 0.95) -> Estimate:
+    """What `mean_interval` gives for replicates of which only these are known."""
     _check_level(level)
+    mean, number = np.asarray(mean), np.asarray(number)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        quantile = scipy.stats.t.ppf((1 + level) / 2, np.maximum(number - 1, 0))
+        half = quantile * (np.asarray(sd) / np.sqrt(number))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _replicates(samples: ArrayLike, axis: int, where: ArrayLike) -> Replicates:
+    """Those along an axis that count."""
     samples = np.asarray(samples, np.float64)
     counted = np.broadcast_to(np.asarray(where, bool), samples.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -59,11 +92,8 @@ def mean_interval(
         number = np.sum(counted, axis)
         shift = np.sum(shifted, axis, where=counted) / number
         squares = np.square(shifted - np.expand_dims(shift, axis))
-        variance = np.sum(squares, axis, where=counted) / (number - 1)
-        quantile = scipy.stats.t.ppf((1 + level) / 2, np.maximum(number - 1, 0))
-        half = quantile * np.sqrt(variance / number)
-        value = np.squeeze(origin, axis) + shift
-    return Estimate(value, value - half, value + half)
+        variance = np.sum(squares, axis, where=counted) / np.where(number > 1, number - 1, np.nan)
+        return Replicates(np.squeeze(origin, axis) + shift, np.sqrt(variance), number)
 
 
 def growth_exponent(
@@ -120,11 +150,40 @@ def growth_exponent(
     return Estimate(value, low, high)
 
 
+def replicates(ds: xr.Dataset, name: str) -> Replicates:
+    """What is known of a variable in the runs of each cell that were done, as DataArrays.
+
+    The dims are those of the variable without `seed`. A Dataset of moments has NAME, NAME_sd (else
+    the standard deviation is unknown) and NAME_runs (else all of `num_runs` have the variable).
+    The transfer error is over the runs that have one.
+    """
+    if is_moments(ds):
+        sd = ds.get(f"{name}_sd", xr.full_like(ds[name], np.nan))
+        return Replicates(ds[name], sd, ds.get(f"{name}_runs", ds["num_runs"]))
+    counts = was_run(ds) & (ds[name].notnull() if name in _PARTIAL else True)
+    return Replicates(
+        *xr.apply_ufunc(
+            lambda values, counts: _replicates(values, -1, counts),
+            ds[name],
+            counts,
+            input_core_dims=[["seed"], ["seed"]],
+            output_core_dims=[[], [], []],
+        )
+    )
+
+
+def mean_over_runs(ds: xr.Dataset, name: str, level: float = 0.95) -> Estimate:
+    """Mean of a variable over the runs of each cell and its t interval, as DataArrays."""
+    interval = functools.partial(t_interval, level=level)
+    return Estimate(*xr.apply_ufunc(interval, *replicates(ds, name), output_core_dims=[[], [], []]))
+
+
 def welfare_share(ds: xr.Dataset) -> xr.DataArray:
     """Share of W* earned between one checkpoint and the next: 1 - d regret / (W* d episodes).
 
     Dims [game, agent, mechanism, seed, episode], a share labelled by the checkpoint that ends its
-    interval; the first interval starts at episode 0. At most 1, up to rounding.
+    interval; the first interval starts at episode 0. At most 1, up to rounding. Of moments, that of
+    the mean over runs, without the dim `seed`.
     """
     regret = ds["welfare_regret"]
     earlier = regret.shift(episode=1, fill_value=0.0)
@@ -136,7 +195,8 @@ def late_share(ds: xr.Dataset, share: float = 0.1) -> xr.DataArray:
     """Share of W* earned over the last `share` of the episodes, [game, agent, mechanism, seed].
 
     That is 1 - (regret in them / their number) / W*. They start at the checkpoint (or episode 0)
-    nearest to (1 - share) K, the earlier of two equally near.
+    nearest to (1 - share) K, the earlier of two equally near. Of moments, that of the mean over
+    runs, without the dim `seed`.
     """
     _checks.require(0 < share <= 1, "share", share, "lie in (0, 1]")
     episodes = _checkpoints(ds)
@@ -163,58 +223,84 @@ def summary(ds: xr.Dataset, level: float = 0.95) -> xr.Dataset:
       phase_one_share                   share of the episodes spent estimating
 
     Each interval covers the mean over seeds of its own cell (one game, agent and mechanism) at
-    `level`, by `mean_interval`; that of the exponent is by `growth_exponent`. The transfer error is
-    over the seeds that have one. Besides: `num_seeds`; `share_unresolved` and `share_non_finite`,
-    the share of seeds whose status says so; and, by game, what the Dataset says of the game.
+    `level`, by `mean_over_runs`; that of the exponent is by `growth_exponent`. Besides: `num_runs`,
+    those done in each cell, of `num_seeds`; `share_unresolved` and `share_non_finite`, the share of
+    runs whose status says so; and, by game, what the Dataset says of the game.
     """
     _check_level(level)
-    last = ds.isel(episode=-1, drop=True)
     num_episodes = int(_checkpoints(ds)[-1])
-    samples = {
-        "welfare_regret": last["welfare_regret"],
-        "welfare_regret_per_episode": last["welfare_regret"] / num_episodes,
-        "late_share": late_share(ds),
-        "payment_per_episode": last["payment"] / num_episodes,
-        "principal_utility_per_episode": last["principal_utility"] / num_episodes,
-        "transfer_error": last["transfer_error"],
-        "phase_one_share": ds["phase_one_length"] / num_episodes,
-    }
+    last = ds.isel(episode=-1, drop=True).assign(late_share=late_share(ds))
     columns = _triple("growth_exponent", _exponents(ds, level))
-    for name, values in samples.items():
-        columns |= _triple(name, _means(values, level, name == "transfer_error"))
-    columns["num_seeds"] = xr.DataArray(ds.sizes["seed"])
+    for name in ("welfare_regret", "late_share", "transfer_error"):
+        columns |= _triple(name, mean_over_runs(last, name, level))
+    per_episode = {
+        "welfare_regret_per_episode": "welfare_regret",
+        "payment_per_episode": "payment",
+        "principal_utility_per_episode": "principal_utility",
+        "phase_one_share": "phase_one_length",
+    }
+    for name, total in per_episode.items():
+        estimate = mean_over_runs(last, total, level)
+        columns |= _triple(name, Estimate(*(number / num_episodes for number in estimate)))
     for name, bit in (("share_unresolved", UNRESOLVED), ("share_non_finite", NON_FINITE)):
-        columns[name] = ((ds["status"] & bit) > 0).mean("seed")
+        columns[name] = ds[name] if is_moments(ds) else _share_of_runs(ds, bit)
+    columns["num_runs"], columns["num_seeds"] = num_runs(ds), xr.DataArray(num_seeds(ds))
     for name in ("optimal_welfare", "agent_value", "laissez_faire_welfare"):
         columns[name] = ds[name]
     attrs = dict(ds.attrs) | {"level": float(level), "num_episodes": num_episodes}
     return xr.Dataset(columns, attrs=attrs)
 
 
-def _means(samples: xr.DataArray, level: float, is_partial: bool) -> tuple[xr.DataArray, ...]:
-    """`mean_interval` over the dim `seed`; if partial, over those that are not NaN."""
-
-    def interval(values: np.ndarray) -> Estimate:
-        return mean_interval(values, -1, level, ~np.isnan(values) if is_partial else True)
-
-    return xr.apply_ufunc(
-        interval, samples, input_core_dims=[["seed"]], output_core_dims=[[], [], []]
-    )
+def num_runs(ds: xr.Dataset) -> xr.DataArray:
+    """How many runs of each cell were done, [game, agent, mechanism]."""
+    return ds["num_runs"] if is_moments(ds) else was_run(ds).sum("seed")
 
 
-def _exponents(ds: xr.Dataset, level: float) -> tuple[xr.DataArray, ...]:
-    """`growth_exponent` of every cell."""
+def num_seeds(ds: xr.Dataset) -> int:
+    """How many runs of each cell the study asked for."""
+    return int(ds.attrs["num_seeds"] if is_moments(ds) else ds.sizes["seed"])
+
+
+def runs_in_words(numbers: ArrayLike, asked: int) -> str:
+    """How many runs cells have that have any, such as "64", "40 of 64" or "3 to 40 of 64"."""
+    numbers = np.asarray(numbers)
+    found = numbers[numbers > 0]
+    low, high = (found.min(), found.max()) if found.size else (0, 0)
+    if low == high == asked:
+        return f"{asked:,}"
+    return f"{low:,} of {asked:,}" if low == high else f"{low:,} to {high:,} of {asked:,}"
+
+
+def _share_of_runs(ds: xr.Dataset, bit: int) -> xr.DataArray:
+    """Share of the runs done whose status has a bit."""
+    return ((ds["status"] & bit) > 0).where(was_run(ds)).mean("seed")
+
+
+def _exponents(ds: xr.Dataset, level: float) -> Estimate:
+    """`growth_exponent` of every cell; of moments, the mean curve is the only run."""
     episodes = _checkpoints(ds)
-    return xr.apply_ufunc(
-        lambda regret: growth_exponent(regret, episodes, level=level),
-        ds["welfare_regret"],
-        input_core_dims=[["seed", "episode"]],
-        output_core_dims=[[], [], []],
-        vectorize=True,
+
+    def exponent(regret: np.ndarray, is_done: np.ndarray) -> Estimate:
+        if not is_done.any():
+            return Estimate(np.nan, np.nan, np.nan)
+        return growth_exponent(regret[is_done], episodes, level=level)
+
+    curves, are_done = ds["welfare_regret"], was_run(ds)
+    if is_moments(ds):
+        curves, are_done = curves.expand_dims("seed"), are_done.expand_dims("seed")
+    return Estimate(
+        *xr.apply_ufunc(
+            exponent,
+            curves,
+            are_done,
+            input_core_dims=[["seed", "episode"], ["seed"]],
+            output_core_dims=[[], [], []],
+            vectorize=True,
+        )
     )
 
 
-def _triple(name: str, parts: tuple[xr.DataArray, ...]) -> dict[str, xr.DataArray]:
+def _triple(name: str, parts: Estimate) -> dict[str, xr.DataArray]:
     """An estimate as three named variables."""
     return dict(zip((name, f"{name}_low", f"{name}_high"), parts, strict=True))
 

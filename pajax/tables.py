@@ -1,18 +1,23 @@
 """The table of a study, as plain text and as Markdown, from `pajax.statistics.summary`.
 
 One row a cell (an agent under a mechanism), grouped by agent, so that the mechanisms one would
-compare stand together; one block a game. A number that does not exist is printed as a dash.
+compare stand together; one block a game. A number that does not exist is printed as a dash. Notes
+say what the intervals cover, which runs were not done, and which ended badly.
 """
 
 import math
 import textwrap
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from pajax import results, statistics
+
 WIDTH = 130  # columns of text
 DASH = "-"
+_FAILURES = {"share_unresolved": "unresolved transfers", "share_non_finite": "non-finite numbers"}
 
 
 class _Column(NamedTuple):
@@ -122,10 +127,11 @@ def _piped(summary: xr.Dataset, game: int) -> str:
 
 
 def _notes(summary: xr.Dataset) -> list[str]:
-    """What the intervals cover, what the columns mean, and what failed."""
-    seeds, episodes = int(summary["num_seeds"]), int(summary.attrs["num_episodes"])
+    """What the intervals cover, what the columns mean, what is missing and what failed."""
+    done, asked = summary["num_runs"].to_numpy(), int(summary["num_seeds"])
+    runs, episodes = statistics.runs_in_words(done, asked), summary.attrs["num_episodes"]
     notes = [
-        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({seeds:,} here) "
+        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({runs} here) "
         f"of one agent and mechanism in this one game, at K = {episodes:,} episodes, each on its "
         "own; they say nothing about other games. Regret: Student's t. Growth exponent: slope of "
         "log mean regret on log episodes over the last decade and a half of K, bootstrap over "
@@ -133,27 +139,31 @@ def _notes(summary: xr.Dataset) -> list[str]:
         "less payments; W* - rho.V0 is the best with the smallest transfers. Transfer error: over "
         f"resolved transfers. {DASH}: does not exist."
     ]
-    failures = {
-        "share_unresolved": "unresolved transfers",
-        "share_non_finite": "non-finite numbers",
-    }
-    for name, what in failures.items():
-        notes += _failures(summary[name], what)
+    if results.is_moments(summary):
+        notes.append(
+            "The study kept moments, not runs: how far runs differ in their growth exponent and "
+            "late share is not known; the values are those of the mean curve."
+        )
+    if done.min() < done.max():
+        of_asked = lambda number: f"{number:,.0f} of {asked:,}"  # noqa: E731
+        fewer = summary["num_runs"].where(summary["num_runs"] < asked)
+        notes += _listed("Runs done, where not all are", fewer, of_asked)
+    for name, what in _FAILURES.items():
+        share = summary[name].where(summary[name] > 0)
+        notes += _listed(f"Seeds that ended with {what}", share, _percent)
     return notes
 
 
-def _failures(share: xr.DataArray, what: str) -> list[str]:
-    """A note that says in which cells seeds ended badly; none if none did."""
-    where = np.argwhere(share.transpose("game", "agent", "mechanism").to_numpy() > 0)
-    if not len(where):
-        return []
-    cells = [share.isel(game=g, agent=a, mechanism=m) for g, a, m in where]
+def _listed(what: str, values: xr.DataArray, text: Callable[[float], str]) -> list[str]:
+    """A note that names the cells that have a value, with that; none if none has."""
+    values = values.transpose("game", "agent", "mechanism")
+    cells = [values[tuple(at)] for at in np.argwhere(values.notnull().to_numpy())]
     parts = [
-        ("" if share.sizes["game"] == 1 else f"game {cell['game'].item()} ")
-        + f"{cell['agent'].item()} / {cell['mechanism'].item()} {_percent(float(cell))}"
+        ("" if values.sizes["game"] == 1 else f"game {cell['game'].item()} ")
+        + f"{cell['agent'].item()} / {cell['mechanism'].item()} {text(float(cell))}"
         for cell in cells
     ]
-    return [f"Seeds that ended with {what}: {', '.join(parts)}."]
+    return [f"{what}: {', '.join(parts)}."] if parts else []
 
 
 def _level(summary: xr.Dataset) -> str:

@@ -5,10 +5,13 @@ regret of each interval by correlated log-normal noise of mean 1, so mean curves
 """
 
 import json
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+
+from pajax.kept import NON_FINITE, NOT_RUN, QUANTILES, UNRESOLVED
 
 DIMS = ("game", "agent", "mechanism", "seed", "episode")
 OPTIMAL, AGENT_VALUE, LAISSEZ_FAIRE = 6.5279, 3.6873, 4.8350
@@ -105,11 +108,11 @@ def make_dataset(
         "phase_one": np.minimum(episodes, length[..., None]),
         "unresolved": np.zeros(shape),
     }
-    games = np.ones(num_games)
+    ones = np.ones(num_games)
     exact = {
-        "optimal_welfare": OPTIMAL * games,
-        "agent_value": AGENT_VALUE * games,
-        "laissez_faire_welfare": LAISSEZ_FAIRE * games,
+        "optimal_welfare": OPTIMAL * ones,
+        "agent_value": AGENT_VALUE * ones,
+        "laissez_faire_welfare": LAISSEZ_FAIRE * ones,
     }
     return xr.Dataset(
         {name: (DIMS, values) for name, values in curves.items()}
@@ -129,3 +132,50 @@ def make_dataset(
             "spec": json.dumps({"synthetic": True, "seed": seed}),
         },
     )
+
+
+def without_runs(ds: xr.Dataset, is_missing: np.ndarray) -> xr.Dataset:
+    """As an interrupted study would have it; `is_missing` is [game, agent, mechanism, seed]."""
+    missing = xr.DataArray(is_missing, dims=DIMS[:-1])
+    gone = {name: np.int8(NOT_RUN) if name == "status" else np.nan for name in of_runs(ds)}
+    return ds.assign({name: ds[name].where(~missing, value) for name, value in gone.items()})
+
+
+def of_runs(ds: xr.Dataset) -> list[str]:
+    """The variables that each run has."""
+    return [str(name) for name in ds.data_vars if "seed" in ds[name].dims]
+
+
+def keep_moments(ds: xr.Dataset) -> xr.Dataset:
+    """What the same study has with keep="moments": by NumPy, cell by cell, over the runs done."""
+    status = ds["status"].to_numpy()
+    was_run, num_runs = status != NOT_RUN, (status != NOT_RUN).sum(-1)
+    shape, variables = num_runs.shape, {}
+    for name in of_runs(ds):
+        if name == "status":
+            continue
+        dims, values = ds[name].dims[4:], ds[name].to_numpy()
+        found = np.full((3 + len(QUANTILES), *shape, *values.shape[4:]), np.nan)
+        for at in np.ndindex(shape):
+            found[(slice(None), *at)] = describe(values[at][was_run[at]])
+        parts = {"": found[0], "_sd": found[1]}
+        parts |= {"_runs": found[2]} if name == "transfer_error" else {}
+        variables |= {f"{name}{end}": ((*DIMS[:3], *dims), part) for end, part in parts.items()}
+        quantile = np.moveaxis(found[3:], 0, 3)
+        variables[f"{name}_quantile"] = ((*DIMS[:3], "quantile", *dims), quantile)
+    for name, bit in (("share_non_finite", NON_FINITE), ("share_unresolved", UNRESOLVED)):
+        share = (((status & bit) > 0) & was_run).sum(-1) / np.where(num_runs > 0, num_runs, np.nan)
+        variables[name] = (DIMS[:3], share)
+    variables["num_runs"] = (DIMS[:3], num_runs)
+    kept = ds.drop_dims("seed").assign(variables).assign_coords(quantile=list(QUANTILES))
+    return kept.assign_attrs(keep="moments", num_seeds=ds.sizes["seed"])
+
+
+def describe(runs: np.ndarray) -> np.ndarray:
+    """Mean, deviation, number and quantiles of runs [run, ...], each over those that have any."""
+    runs = np.concatenate([runs, np.full((1, *runs.shape[1:]), np.nan)])  # so that there is one
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a mean of nothing, which is NaN
+        mean, deviation = np.nanmean(runs, 0), np.nanstd(runs, 0, ddof=1)
+        quantiles = np.nanquantile(runs, QUANTILES, axis=0)
+    return np.stack([mean, deviation, np.isfinite(runs).sum(0), *quantiles])

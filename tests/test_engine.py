@@ -4,7 +4,6 @@ Exact values of mixed policies are computed here in float64, from THEORY.md, sec
 """
 
 import functools
-import sys
 from typing import NamedTuple
 
 import jax
@@ -16,10 +15,10 @@ from oracles import exact
 from scripted import scripted
 
 import pajax as px
-from pajax import results
+from pajax import batch, kept, results
+from pajax.batch import LONGEST_INTERVAL, refine
 from pajax.ledger import Record
 from pajax.stages import checkpoints, make_schedule, stage_lengths
-from pajax.study import LONGEST_INTERVAL, refine
 from pajax.testing import trajectories
 
 # Games, as pajax and as the oracle have them
@@ -232,7 +231,7 @@ def test_welfare_regret_counts_own_actions_that_are_not_the_best():
 
 
 def cumulated(record: Record, ends, points) -> dict[str, np.ndarray]:
-    return results.cumulate(record, np.asarray(ends), np.asarray(points))
+    return kept.cumulate(record, np.asarray(ends), np.asarray(points))
 
 
 RECORDS = {
@@ -412,10 +411,10 @@ def no_number_and_unresolved(game):
 
 STATUS = {
     "fine": (scripted, 0),
-    "a transfer that is no number": (nan_transfers, results.NON_FINITE),
-    "unresolved": (nothing_resolved, results.UNRESOLVED),
-    "both": (no_number_and_unresolved, results.NON_FINITE + results.UNRESOLVED),
-    "an infinite transfer": (lambda game: scripted(game, np.inf), results.NON_FINITE),
+    "a transfer that is no number": (nan_transfers, kept.NON_FINITE),
+    "unresolved": (nothing_resolved, kept.UNRESOLVED),
+    "both": (no_number_and_unresolved, kept.NON_FINITE + kept.UNRESOLVED),
+    "an infinite transfer": (lambda game: scripted(game, np.inf), kept.NON_FINITE),
 }
 
 
@@ -578,7 +577,7 @@ def test_a_study_compiles_once_for_all_values(key):
 
     `jax.log_compiles` is silent about hits, so the cache of the jitted function is counted.
     """
-    advance = sys.modules["pajax.study"]._advance
+    advance = batch._advance
     before = advance._cache_size()
     px.study(
         key,

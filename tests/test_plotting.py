@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from synthetic import MECHANISMS, OPTIMAL, Curve, make_dataset
+from synthetic import MECHANISMS, OPTIMAL, Curve, keep_moments, make_dataset, without_runs
 
 from pajax import plotting, statistics
 
@@ -259,6 +259,21 @@ def test_other_games_and_one_agent():
 
 
 @BOTH
+def test_the_first_game_is_the_default(draw):
+    ds = make_dataset(num_seeds=3, num_games=2, agents={"ucbvi": 1.0})
+    ds["welfare_regret"][1] *= 2.0
+    for labels in ([0, 1], [5, 3], ["S=3/0", "S=2"]):
+        named = ds.assign_coords(game=labels)
+        first, second = (lines(draw(named, game=game, ax=empty_axes())) for game in labels)
+        default = lines(draw(named, ax=empty_axes()))
+        np.testing.assert_array_equal(default["none"], first["none"])
+        assert (default["none"] != second["none"]).any()
+        assert plotting.overview(named).get_suptitle().startswith(f"Game {labels[0]}: ")
+    with pytest.raises(ValueError, match="game: got 0, must be one of the 2 labels from S=3/0 to"):
+        draw(named, game=0)
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -281,3 +296,115 @@ def test_long_names_wrap_the_legend():
     figure.canvas.draw()
     extent = figure.legends[0].get_window_extent()
     assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1
+
+
+# Runs that were not done
+
+
+@pytest.fixture(scope="module")
+def partial(ds) -> xr.Dataset:
+    """Seeds 3 to 7 of "flat" are missing, and all of "oracle" with the first agent."""
+    is_missing = np.zeros(ds["status"].shape, bool)
+    is_missing[:, :, NAMES.index("flat"), 3:] = True
+    is_missing[:, 0, NAMES.index("oracle")] = True
+    return without_runs(ds, is_missing)
+
+
+def title(legend) -> str:
+    return " ".join(legend.get_title().get_text().split())
+
+
+def test_lines_and_bands_are_of_the_runs_that_were_done(ds, partial):
+    ax = plotting.regret(partial, agent="q-learning", ax=empty_axes())
+    whole = plotting.regret(ds, agent="q-learning", ax=empty_axes())
+    first = plotting.regret(ds.isel(seed=slice(3)), agent="q-learning", ax=empty_axes())
+    place = NAMES.index("flat")
+    for name in NAMES:
+        expected = lines(first if name == "flat" else whole)[name]
+        np.testing.assert_allclose(lines(ax)[name], expected, rtol=1e-12)
+    for found, expected in zip(bands(ax)[:2], [bands(whole)[0], bands(first)[place]], strict=True):
+        # Where a band is cut depends on the other lines.
+        np.testing.assert_allclose(found.max(0), expected.max(0), rtol=1e-12)
+
+
+@BOTH
+@pytest.mark.filterwarnings("error")
+def test_a_mechanism_without_runs_is_not_drawn(partial, draw):
+    ax = draw(partial, agent="ucbvi", ax=empty_axes())
+    ax.figure.canvas.draw()
+    drawn = lines(ax)
+    assert list(drawn)[: len(NAMES)] == [*NAMES[:-1], "oracle (no runs)"]
+    assert np.isnan(drawn["oracle (no runs)"][1]).all()
+    assert title(ax.get_legend()).startswith("mean over 3 to 8 of 8 seeds and its pointwise 95 % t")
+    assert "oracle" in lines(draw(partial, agent="ucb-q", ax=empty_axes()))
+
+
+def test_overview_of_what_there_is(partial):
+    figure = plotting.overview(partial)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*NAMES, "laissez-faire"]
+    assert title(legend).startswith("Lines and bands: mean over 3 to 8 of 8 seeds and its")
+    assert figure.get_suptitle() == "Game 0: 3 to 8 of 8 seeds, 100,000 episodes"
+    alone = plotting.overview(partial.isel(agent=[0]))
+    labels = [text.get_text() for text in alone.legends[0].get_texts()]
+    assert labels == [*NAMES[:-1], "oracle (no runs)", "laissez-faire"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_overview_of_no_runs_at_all(ds):
+    nothing = without_runs(ds, np.ones(ds["status"].shape, bool))
+    for study in (nothing, keep_moments(nothing)):
+        figure = plotting.overview(study)
+        figure.canvas.draw()
+        assert figure.get_suptitle() == "Game 0: 0 of 8 seeds, 100,000 episodes"
+
+
+# Moments in place of runs
+
+
+def test_moments_have_the_same_regret(partial):
+    axes = [
+        plotting.regret(x, agent="ucbvi", ax=empty_axes(), level=0.9)
+        for x in (partial, keep_moments(partial))
+    ]
+    of_runs, of_moments = map(lines, axes)
+    assert list(of_moments) == list(of_runs)
+    for name in of_runs:
+        np.testing.assert_allclose(of_moments[name], of_runs[name], rtol=1e-12)
+    for found, expected in zip(*map(bands, axes), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert title(axes[0].get_legend()) == title(axes[1].get_legend())
+
+
+@pytest.mark.filterwarnings("error")
+def test_moments_have_shares_without_bands(partial):
+    axes = [
+        plotting.welfare(x, agent="ucb-q", ax=empty_axes())
+        for x in (partial, keep_moments(partial))
+    ]
+    of_runs, of_moments = map(lines, axes)
+    assert list(of_moments) == list(of_runs)
+    for name in of_runs:
+        # Per cent of differences of sums up to 2e5, each rounded 20 times.
+        np.testing.assert_allclose(of_moments[name], of_runs[name], rtol=0.0, atol=1e-7)
+    assert not any(vertices.size for vertices in bands(axes[1]))
+    words = (
+        "mean over 3 to 8 of 8 seeds; shares of W* have no interval, as whole runs were not kept"
+    )
+    assert title(axes[1].get_legend()) == words
+
+
+@pytest.mark.parametrize(
+    "agents", [["ucbvi"], ["ucbvi", "ucb-q"], ["ucbvi", "q-learning", "ucb-q"]]
+)
+def test_overview_of_moments(ds, agents):
+    figure = plotting.overview(keep_moments(ds.sel(agent=agents)))
+    figure.canvas.draw()
+    assert figure.get_suptitle() == "Game 0: 8 seeds, 100,000 episodes"
+    assert title(figure.legends[0]) == (
+        "Lines and bands: mean over 8 seeds and its pointwise 95 % t interval; "
+        "shares of W* have no interval, as whole runs were not kept"
+    )
+    extent = figure.legends[0].get_window_extent()
+    assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1
+    assert all(vertices.size for vertices in bands(figure.axes[0]))

@@ -1,16 +1,19 @@
 """Datasets: cumulation in float64, made whole from cells, saved and loaded without loss."""
 
+import importlib.util
 import os
+import shutil
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import xarray as xr
-from synthetic import make_dataset
+from synthetic import keep_moments, make_dataset, without_runs
 
 import pajax as px
-from pajax import results
+from pajax import kept, results
 from pajax.ledger import Record
 
 # Cumulation
@@ -27,7 +30,7 @@ def record_of(values: np.ndarray) -> Record:
 def test_cumulate_sums_intervals_up_to_checkpoints(lanes):
     ends, checkpoints = np.array([1, 3, 10, 20]), np.array([3, 20])
     values = np.arange(4.0).reshape((4,) + (1,) * len(lanes)) + np.zeros(lanes)
-    found = results.cumulate(record_of(values), ends, checkpoints)
+    found = kept.cumulate(record_of(values), ends, checkpoints)
     for name in Record._fields:
         expected = [1.0, 6.0] if name in SUMS else [1.0, 3.0]  # 0 + 1, 0 + 1 + 2 + 3; the last
         assert found[name].shape == (*lanes, 2)
@@ -38,7 +41,7 @@ def test_cumulate_adds_in_float64():
     """2^24 and then ones: in float32 the ones would be lost."""
     values = np.array([2.0**24] + [1.0] * 9)
     ends = np.arange(1, 11)
-    found = results.cumulate(record_of(values), ends, ends)
+    found = kept.cumulate(record_of(values), ends, ends)
     for name in SUMS:
         assert found[name].dtype == np.float64
         np.testing.assert_array_equal(found[name], 2.0**24 + np.arange(10.0))
@@ -47,43 +50,102 @@ def test_cumulate_adds_in_float64():
 # Files
 
 
+ENDS = pytest.mark.parametrize("end", ["npz", "nc", "zarr"])
+
+
 @pytest.fixture
 def dataset() -> xr.Dataset:
-    """With everything that is hard to keep: NaN, inf, tiny numbers, text, several types."""
+    """With everything that is hard to keep: NaN, inf, -0, tiny numbers, text, several types."""
     dataset = make_dataset(num_games=2, num_seeds=3, num_episodes=1000)
-    dataset["payment"].values[0, 0, 0, 0, :3] = (np.nan, np.inf, 5e-324)
+    dataset = dataset[["payment", "transfer_error", "phase_one_length", "status", "agent_value"]]
+    dataset["payment"].values[0, 0, 0, 0, :4] = (np.nan, np.inf, 5e-324, -0.0)
+    dataset["words"] = ("seed", np.array(["a", "ü", ""]))
+    dataset["is_odd"] = ("seed", np.array([False, True, False]))
+    dataset["small"] = ((), np.float32(0.1))
     dataset.attrs["note"] = 'ü "quoted" \n'
     dataset.attrs["ratio"] = 0.1
+    dataset.attrs |= {"empty": "", "key": [0, 2**32 - 1], "nothing": None, "is_new": True}
+    dataset.attrs |= {"nested": {"a": [1.5, []]}, "long": "x" * 100_000}
     return dataset
 
 
-def test_save_and_load_lose_nothing(dataset, tmp_path):
-    path = px.save(dataset, tmp_path / "a.npz")
-    assert path == tmp_path / "a.npz"
-    found = px.load(path)
-    xr.testing.assert_identical(found, dataset)
-    assert list(found.variables) == list(dataset.variables) or set(found) == set(dataset)
-    for name in dataset.variables:
-        assert found[name].dtype == dataset[name].dtype
-        assert found[name].dims == dataset[name].dims
-        raw = (np.ascontiguousarray(x[name].to_numpy()).tobytes() for x in (found, dataset))
-        assert next(raw) == next(raw), name
-    assert set(found.coords) == set(dataset.coords)
-    assert {k: type(v) for k, v in found.attrs.items()} == {
-        k: type(v) for k, v in dataset.attrs.items()
-    }
-    assert os.listdir(tmp_path) == ["a.npz"]
+def assert_same(found: xr.Dataset, expected: xr.Dataset) -> None:
+    """To the bit, and in the types of everything."""
+    xr.testing.assert_identical(found, expected)
+    for name in expected.variables:
+        assert found[name].dtype == expected[name].dtype, name
+        assert found[name].dims == expected[name].dims, name
+        assert found[name].to_numpy().tobytes() == expected[name].to_numpy().tobytes(), name
+    assert set(found.coords) == set(expected.coords)
+    types = ({name: type(x) for name, x in ds.attrs.items()} for ds in (found, expected))
+    assert next(types) == next(types)
+
+
+def content(path: Path) -> dict[str, bytes]:
+    """The bytes of a file, or of each file of a folder."""
+    files = [path] if path.is_file() else [x for x in path.rglob("*") if x.is_file()]
+    return {x.relative_to(path).as_posix(): x.read_bytes() for x in files}
+
+
+@ENDS
+@pytest.mark.parametrize("keep", ["seeds", "moments"])
+def test_save_and_load_lose_nothing(dataset, tmp_path, end, keep):
+    if keep == "moments":
+        dataset = keep_moments(dataset.drop_vars(["words", "is_odd"]))
+    path = px.save(dataset, tmp_path / f"a.{end}")
+    assert path == tmp_path / f"a.{end}"
+    assert_same(px.load(path), dataset)
+    assert os.listdir(tmp_path) == [f"a.{end}"]
+
+
+@ENDS
+def test_equal_datasets_have_equal_bytes(dataset, tmp_path, end):
+    """Also if their arrays lie otherwise in memory."""
+    path = px.save(dataset, tmp_path / f"a.{end}")
+    turned = dataset.copy(deep=True)
+    turned["payment"].values = np.asfortranarray(dataset["payment"].to_numpy())
+    again = px.save(turned, tmp_path / f"b.{end}")
+    assert content(again) == content(path)
+
+
+@pytest.mark.parametrize("end", ["nc", "zarr"])
+def test_what_xarray_loaded_is_saved_without_its_encoding(dataset, tmp_path, end):
+    """That of the file it came from, or one that would lose digits."""
+    loaded = xr.load_dataset(px.save(dataset, tmp_path / f"a.{end}"))
+    for name, dtype in {"payment": np.float32, "status": np.int16}.items():
+        loaded[name].encoding["dtype"] = np.dtype(dtype)
+    for other in ("nc", "zarr"):
+        found = px.load(px.save(loaded, tmp_path / f"b.{other}"))
+        xr.testing.assert_equal(found, dataset)
 
 
 def test_a_name_may_be_text(dataset, tmp_path):
     xr.testing.assert_identical(px.load(px.save(dataset, str(tmp_path / "a.npz"))), dataset)
 
 
-def test_saving_again_replaces(dataset, tmp_path):
-    path = px.save(dataset, tmp_path / "a.npz")
+@pytest.mark.parametrize("end", ["npz", "nc"])
+def test_saving_again_replaces(dataset, tmp_path, end):
+    path = px.save(dataset, tmp_path / f"a.{end}")
     other = dataset.isel(seed=[0])
     px.save(other, path)
     xr.testing.assert_identical(px.load(path), other)
+
+
+def test_a_folder_is_not_replaced(dataset, tmp_path):
+    path = px.save(dataset, tmp_path / "a.zarr")
+    before = content(path)
+    with pytest.raises(FileExistsError, match=r"a\.zarr"):
+        px.save(dataset.isel(seed=[0]), path)
+    assert content(path) == before
+    assert os.listdir(tmp_path) == ["a.zarr"]
+
+
+def test_other_programs_read_the_numbers(dataset, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(px.save(dataset, tmp_path / "a.nc")) as file:
+        np.testing.assert_array_equal(file["payment"][:], dataset["payment"])
+        assert file.attrs["ratio"] == 0.1
+        assert file.attrs["note"] == dataset.attrs["note"]
 
 
 def test_the_file_holds_no_pickle(dataset, tmp_path):
@@ -92,31 +154,64 @@ def test_the_file_holds_no_pickle(dataset, tmp_path):
     assert "O" not in kinds
 
 
-def test_objects_are_refused_rather_than_pickled(dataset, tmp_path):
+@ENDS
+def test_objects_are_refused_rather_than_pickled(dataset, tmp_path, end):
     dataset["objects"] = ("seed", np.array([{}, [], None], object))
-    with pytest.raises(ValueError, match=r"[Oo]bject|pickle"):
-        px.save(dataset, tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="dataset: got objects, must be plain"):
+        px.save(dataset, tmp_path / f"a.{end}")
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
-@pytest.mark.parametrize("is_there", [False, True])
-def test_a_write_that_fails_leaves_what_was(dataset, tmp_path, monkeypatch, error, is_there):
-    path = tmp_path / "a.npz"
-    if is_there:
-        px.save(dataset, path)
-    before = path.read_bytes() if is_there else None
+def fail_writing(monkeypatch, error: BaseException) -> None:
+    """Half of each file is written, then comes an error."""
 
-    def fail(file, **arrays):
+    def archive(file, **arrays):
         file.write(b"half of it")
         raise error
 
+    def folder(dataset, path, **options):
+        (Path(path) / "half").write_bytes(b"half of it")
+        raise error
+
+    monkeypatch.setattr(np, "savez_compressed", archive)
+    monkeypatch.setattr(xr.Dataset, "to_netcdf", lambda ds, file, **options: archive(file))
+    monkeypatch.setattr(xr.Dataset, "to_zarr", folder)
+
+
+@ENDS
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_a_write_that_fails_leaves_nothing(dataset, tmp_path, monkeypatch, error, end):
+    fail_writing(monkeypatch, error)
+    with pytest.raises(type(error)):
+        px.save(dataset, tmp_path / f"a.{end}")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("end", ["npz", "nc"])
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_a_write_that_fails_leaves_what_was(dataset, tmp_path, monkeypatch, error, end):
+    path = px.save(dataset, tmp_path / f"a.{end}")
+    before = content(path)
     with monkeypatch.context() as patch:
-        patch.setattr(np, "savez_compressed", fail)
+        fail_writing(patch, error)
         with pytest.raises(type(error)):
             px.save(dataset.isel(seed=[0]), path)
-    assert os.listdir(tmp_path) == (["a.npz"] if is_there else [])
-    assert (path.read_bytes() if is_there else None) == before
+    assert os.listdir(tmp_path) == [path.name]
+    assert content(path) == before
+
+
+@ENDS
+def test_a_full_disk_is_an_error_and_nothing_else(dataset, tmp_path, end):
+    """HDF5 by itself brings the process down, here when no file may grow beyond 300 bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            px.save(dataset, tmp_path / f"a.{end}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == []
 
 
 def half(path):
@@ -151,44 +246,142 @@ def pickled(path):
     np.savez(path, header=np.array([{}], object))
 
 
-SPOILT = {
-    "truncated": half,
-    "corrupt": flip,
-    "empty": lambda path: path.write_bytes(b""),
-    "text": lambda path: path.write_text("not an archive"),
-    "another archive": foreign_archive,
-    "another header": foreign_header,
-    "parts of a header": header_only,
-    "a newer format": newer,
-    "a pickle": pickled,
-}
+def foreign_netcdf(path):
+    xr.Dataset({"x": ("i", np.zeros(3))}).to_netcdf(path, engine="h5netcdf")
 
 
-@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
-def test_a_spoilt_file_is_a_one_line_value_error(dataset, tmp_path, spoil):
-    path = px.save(dataset, tmp_path / "a.npz")
+def newer_netcdf(path):
+    header = {"pajax_save": '{"format": 99, "json": [], "checksum": 0}'}
+    xr.Dataset(attrs=header).to_netcdf(path, engine="h5netcdf")
+
+
+def other_numbers(path):
+    """One number is another, in a file that is otherwise whole."""
+    import h5py
+
+    with h5py.File(path, "r+") as file:
+        file["payment"][1, 0, 0, 0, 0] += 1e-9
+
+
+def without_a_chunk(path):
+    """Which Zarr takes for one that was never written."""
+    next((path / "payment").glob("0*")).unlink()
+
+
+def with_a_flipped_chunk(path):
+    flip(next((path / "payment").glob("0*")))
+
+
+def emptied(path):
+    shutil.rmtree(path)
+    path.mkdir()
+
+
+def a_file(path):
+    shutil.rmtree(path)
+    path.write_text("not a folder")
+
+
+SPOILT = [
+    ("npz", half),
+    ("npz", flip),
+    ("npz", foreign_archive),
+    ("npz", foreign_header),
+    ("npz", header_only),
+    ("npz", newer),
+    ("npz", pickled),
+    ("nc", half),
+    ("nc", flip),
+    ("nc", foreign_netcdf),
+    ("nc", newer_netcdf),
+    ("nc", other_numbers),
+    ("zarr", without_a_chunk),
+    ("zarr", with_a_flipped_chunk),
+    ("zarr", emptied),
+    ("zarr", a_file),
+    *((end, lambda path: path.write_bytes(b"")) for end in ("npz", "nc")),
+    *((end, lambda path: path.write_text("not an archive")) for end in ("npz", "nc")),
+]
+
+
+@pytest.mark.parametrize(("end", "spoil"), SPOILT)
+def test_a_spoilt_file_is_a_one_line_value_error(dataset, tmp_path, end, spoil):
+    path = px.save(dataset, tmp_path / f"a.{end}")
     spoil(path)
-    with pytest.raises(ValueError, match=r"^path: got .*a\.npz, must") as caught:
+    with pytest.raises(ValueError, match=rf"^path: got .*a\.{end}, must") as caught:
         px.load(path)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["a", "a.nc", "a.npz.gz"])
-def test_only_npz(dataset, tmp_path, name):
+@pytest.mark.parametrize("name", ["a", "a.csv", "a.npz.gz"])
+def test_other_endings(dataset, tmp_path, name):
     for call in (lambda: px.save(dataset, tmp_path / name), lambda: px.load(tmp_path / name)):
-        with pytest.raises(ValueError, match=r"must end in \.npz"):
+        with pytest.raises(ValueError, match=r"must end in \.npz, \.nc or \.zarr"):
             call()
     assert os.listdir(tmp_path) == []
 
 
-def test_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        px.load(tmp_path / "a.npz")
+@pytest.mark.parametrize(("end", "missing"), [("nc", "h5netcdf"), ("nc", "h5py"), ("zarr", "zarr")])
+def test_without_the_extra(dataset, tmp_path, monkeypatch, end, missing):
+    find = importlib.util.find_spec
+    hidden = lambda name, *rest: None if name == missing else find(name, *rest)  # noqa: E731
+    monkeypatch.setattr(importlib.util, "find_spec", hidden)
+    path = tmp_path / f"a.{end}"
+    for call in (lambda: px.save(dataset, path), lambda: px.load(path)):
+        with pytest.raises(ImportError) as caught:
+            call()
+        words = f".{end} needs {missing}, not installed: pip install 'pajax[io]'"
+        assert str(caught.value) == words
+    assert os.listdir(tmp_path) == []
 
 
-def test_a_missing_folder(dataset, tmp_path):
+@ENDS
+def test_a_missing_file(tmp_path, end):
+    with pytest.raises(FileNotFoundError, match=rf"a\.{end}"):
+        px.load(tmp_path / f"a.{end}")
+
+
+@ENDS
+def test_a_missing_folder(dataset, tmp_path, end):
     with pytest.raises(OSError, match="nowhere"):
-        px.save(dataset, tmp_path / "nowhere" / "a.npz")
+        px.save(dataset, tmp_path / "nowhere" / f"a.{end}")
+
+
+# Tables of all numbers
+
+
+def test_to_dataframe_has_a_row_for_each_run_and_checkpoint():
+    ds = make_dataset(num_games=2, num_seeds=3, num_episodes=10)
+    is_missing = np.random.default_rng(0).random(ds["status"].shape) < 0.3
+    ds = without_runs(ds, is_missing).assign_coords(game=["S=2", "S=3"])
+    table = results.to_dataframe(ds)
+    assert list(table.columns[:5]) == list(results.DIMENSIONS)
+    assert set(table.columns[5:]) == set(ds.data_vars)
+    assert len(table) == (~is_missing).sum() * ds.sizes["episode"]
+    assert list(table.index) == list(range(len(table)))
+    assert table["status"].dtype == np.int8
+    for row in np.random.default_rng(1).choice(len(table), 20):
+        entry = table.iloc[row]
+        run = ds.sel({name: entry[name] for name in results.DIMENSIONS})
+        for name in ds.data_vars:
+            np.testing.assert_array_equal(entry[name], run[name])
+
+
+def test_to_dataframe_of_moments():
+    ds = make_dataset(num_seeds=4, num_episodes=10)
+    is_missing = np.zeros(ds["status"].shape, bool)
+    is_missing[0, 1, 2] = True
+    ds = keep_moments(without_runs(ds, is_missing))
+    table = results.to_dataframe(ds)
+    assert list(table.columns[:4]) == ["game", "agent", "mechanism", "episode"]
+    assert len(table) == (3 * 6 - 1) * ds.sizes["episode"]
+    ends = {f"payment{end}" for end in ("", "_sd", "_quantile_0.05", "_quantile_0.95")}
+    assert ends | {"num_runs", "share_unresolved", "phase_one_length_quantile_0.5"} <= set(table)
+    assert not [name for name in table if name.endswith("_quantile")]
+    last = table.query("agent == 'ucb-q' and mechanism == 'flat' and episode == 10")
+    cell = ds.sel(game=0, agent="ucb-q", mechanism="flat", episode=10)
+    assert last["payment_sd"].item() == cell["payment_sd"]
+    assert last["payment_quantile_0.25"].item() == cell["payment_quantile"].sel(quantile=0.25)
 
 
 # Studies
@@ -276,18 +469,18 @@ def interrupted(monkeypatch, cell: int) -> px.StudyInterrupted:
 def test_an_interrupted_study_keeps_its_finished_cells(finished, monkeypatch, tmp_path):
     stop = interrupted(monkeypatch, cell=2)
     assert isinstance(stop, KeyboardInterrupt)
-    assert (stop.finished, stop.total) == (1, 2)
-    kept = stop.dataset
-    assert kept.sizes == finished.sizes
-    xr.testing.assert_identical(kept.isel(agent=[0]), finished.isel(agent=[0]))
-    rest = kept.isel(agent=1)
+    assert (stop.finished, stop.total) == (2, 4)
+    partial = stop.dataset
+    assert partial.sizes == finished.sizes
+    xr.testing.assert_identical(partial.isel(agent=[0]), finished.isel(agent=[0]))
+    rest = partial.isel(agent=1)
     for name in ("welfare_regret", "payment", "phase_one", "unresolved", "realised_regret"):
         assert rest[name].isnull().all(), name
-    assert (rest.status == results.NOT_RUN).all()  # no number can be mistaken for a result
-    xr.testing.assert_identical(px.load(px.save(kept, tmp_path / "a.npz")), kept)
+    assert (rest.status == kept.NOT_RUN).all()  # no number can be mistaken for a result
+    xr.testing.assert_identical(px.load(px.save(partial, tmp_path / "a.npz")), partial)
 
 
 def test_a_study_interrupted_in_its_first_cell_keeps_nothing(monkeypatch):
     stop = interrupted(monkeypatch, cell=1)
     assert stop.dataset is None
-    assert (stop.finished, stop.total) == (0, 2)
+    assert (stop.finished, stop.total) == (0, 4)

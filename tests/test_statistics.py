@@ -5,9 +5,9 @@ import pytest
 import scipy.stats
 import synthetic
 import xarray as xr
-from synthetic import Curve, make_dataset
+from synthetic import Curve, keep_moments, make_dataset, without_runs
 
-from pajax import statistics
+from pajax import kept, statistics
 
 EPISODES = synthetic.checkpoints(100_000)
 LATE = EPISODES >= 100_000 / 10**1.5
@@ -68,6 +68,14 @@ def test_mean_interval_covers_at_its_level(level):
     hits = np.sum((low <= 2.0) & (high >= 2.0))
     least, most = scipy.stats.binom.interval(1 - 1e-4, repetitions, level)
     assert least <= hits <= most
+
+
+def test_t_interval_needs_only_the_moments():
+    samples = np.random.default_rng(2).normal(size=(4, 6))
+    found = statistics.t_interval(samples.mean(1), samples.std(1, ddof=1), 6, level=0.8)
+    np.testing.assert_allclose(found, statistics.mean_interval(samples, level=0.8), rtol=1e-12)
+    assert np.isnan(statistics.t_interval(1.0, np.nan, 6)[1:]).all()
+    assert np.isnan(statistics.t_interval(1.0, 2.0, 1)[1:]).all()
 
 
 # growth_exponent
@@ -330,3 +338,143 @@ def test_summary_of_one_seed_and_of_a_short_run():
 def test_summary_refuses():
     with pytest.raises(ValueError, match="level: got 95, must lie strictly between 0 and 1"):
         statistics.summary(make_dataset(num_seeds=2), level=95)
+
+
+# Runs that were not done
+
+
+def random_gaps(ds: xr.Dataset, seed: int) -> np.ndarray:
+    """[game, agent, mechanism, seed]; one cell has no runs, another a single one."""
+    is_missing = np.random.default_rng(seed).random(ds["status"].shape) < 0.4
+    is_missing[0, 0, 0], is_missing[-1, -1, -1] = True, True
+    is_missing[-1, -1, -1, 2] = False
+    return is_missing
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_summary_is_of_the_runs_that_were_done(seed):
+    """Of each cell: the summary of a study of those of its seeds that were done, and no others."""
+    whole = make_dataset(num_games=2, agents=ONE_AGENT, num_seeds=7, seed=seed)
+    whole["status"].values[:] = np.random.default_rng(seed).integers(0, 4, whole["status"].shape)
+    is_missing = random_gaps(whole, seed)
+    partial = without_runs(whole, is_missing)
+    before = partial.copy(deep=True)
+    found = statistics.summary(partial)
+    xr.testing.assert_identical(partial, before)
+    assert int(found["num_seeds"]) == 7
+    np.testing.assert_array_equal(found["num_runs"], (~is_missing).sum(-1))
+    for g, a, m in np.ndindex(is_missing.shape[:3]):
+        cell = {"game": [g], "agent": [a], "mechanism": [m]}
+        done = np.flatnonzero(~is_missing[g, a, m])
+        if len(done) == 0:
+            nothing = found.isel(cell)[[*statistics_of(found)]]
+            assert all(np.isnan(x).all() for x in nothing.values())
+            continue
+        alone = statistics.summary(whole.isel(cell).isel(seed=done))
+        for name in statistics_of(found):
+            # The same numbers in the same order: the sums may only be grouped otherwise.
+            np.testing.assert_allclose(found.isel(cell)[name], alone[name], rtol=1e-12)
+
+
+def statistics_of(summary: xr.Dataset) -> list[str]:
+    """The variables that say something of runs."""
+    ends = [f"{name}{end}" for name in COLUMNS for end in ("", "_low", "_high")]
+    return [*ends, "share_unresolved", "share_non_finite"]
+
+
+def test_shares_of_runs_that_were_not_done_do_not_exist():
+    ds = make_dataset(num_seeds=5)
+    is_missing = random_gaps(ds, 0)
+    ds = without_runs(ds, is_missing)
+    for share in (statistics.late_share(ds), statistics.welfare_share(ds).isel(episode=-1)):
+        np.testing.assert_array_equal(np.isnan(share), is_missing)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ([64, 64], "64"),
+        ([64, 0], "64"),
+        ([40, 40, 0], "40 of 64"),
+        ([[3, 0], [40, 64]], "3 to 64 of 64"),
+        ([0, 0], "0 of 64"),
+    ],
+)
+def test_runs_in_words(numbers, words):
+    assert statistics.runs_in_words(numbers, 64) == words
+    assert statistics.runs_in_words([2000], 1_000_000) == "2,000 of 1,000,000"
+
+
+# Moments in place of runs
+
+# Means and deviations of up to 20 numbers that are added up in another order: 20 roundings of the
+# largest of them. A deviation is in an interval 5 times, at most: t / sqrt(n) at n = 2 and 90 %.
+AS_ROUNDED = 20 * 6 * 2.0**-52
+NEED_RUNS = ("growth_exponent", "late_share")
+
+
+def partial_and_unresolved() -> xr.Dataset:
+    """Runs missing, and runs without a transfer error, at the end or at first."""
+    ds = make_dataset(num_games=2, num_seeds=12)
+    ds["transfer_error"][0, 1, 4, 3] = np.nan
+    ds["transfer_error"][0, 2, 4, :, :9] = np.nan
+    ds["transfer_error"][0, 2, 4, 5, 9:15] = np.nan
+    ds["status"][0, 1, 4, 3] = kept.UNRESOLVED
+    ds["status"][0, 2, 2, :4] = kept.NON_FINITE
+    return without_runs(ds, random_gaps(ds, 1))
+
+
+STUDIES = pytest.mark.parametrize("make", [make_dataset, partial_and_unresolved])
+
+
+def assert_as_rounded(found: xr.DataArray, expected: xr.DataArray, largest: float) -> None:
+    """NaN in the same places, and numbers that agree as well as sums of numbers up to this do."""
+    assert found.dims == expected.dims
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=AS_ROUNDED * largest)
+
+
+@STUDIES
+def test_replicates_of_runs_and_of_moments(make):
+    ds = make()
+    moments = keep_moments(ds)
+    for name in synthetic.of_runs(ds):
+        if name != "status":
+            of_runs, of_moments = (statistics.replicates(x, name) for x in (ds, moments))
+            assert of_runs.mean.dims == tuple(d for d in ds[name].dims if d != "seed")
+            largest = float(np.abs(ds[name]).max())
+            for found, expected in zip(of_runs[:2], of_moments[:2], strict=True):
+                assert_as_rounded(found, expected, largest)
+            assert (of_runs.number == of_moments.number).all()
+
+
+@STUDIES
+def test_summary_of_moments_is_that_of_the_runs(make):
+    ds = make()
+    moments = keep_moments(ds)
+    before = moments.copy(deep=True)
+    found, expected = (statistics.summary(x, level=0.9) for x in (moments, ds))
+    xr.testing.assert_identical(moments, before)
+    assert set(found) == set(expected)
+    assert set(found.coords) == {"game", "agent", "mechanism"}
+    for name in expected:
+        if name in [f"{x}{end}" for x in NEED_RUNS for end in ("_low", "_high")]:
+            assert np.isnan(found[name]).all()
+        else:
+            assert_as_rounded(found[name], expected[name], float(np.abs(expected[name]).max()))
+
+
+def test_shares_of_moments_are_those_of_the_mean_run():
+    ds = make_dataset(num_games=2)
+    moments = keep_moments(ds)
+    for share in (statistics.late_share, statistics.welfare_share):
+        found, expected = share(moments), share(ds).mean("seed")
+        assert found.dims == expected.dims
+        # Differences of sums up to 2e5, each rounded 20 times, over intervals as short as 1.
+        np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-9)
+
+
+def test_a_deviation_that_is_not_kept_has_no_interval():
+    ds = keep_moments(make_dataset()).drop_vars("payment_sd")
+    found = statistics.mean_over_runs(ds, "payment")
+    xr.testing.assert_equal(found.value, ds["payment"])
+    assert np.isnan(found.low).all() and np.isnan(found.high).all()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
-from synthetic import Curve, make_dataset
+from synthetic import Curve, keep_moments, make_dataset, without_runs
 
-from pajax import results, statistics, tables
+from pajax import kept, statistics, tables
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,8 @@ def test_what_does_not_exist_is_a_dash():
 
 def test_failures_are_named():
     ds = exact(num_games=2, num_seeds=4)
-    ds["status"][1, 0, 1, 0] = results.UNRESOLVED
-    ds["status"][0, 0, 0] = results.NON_FINITE
+    ds["status"][1, 0, 1, 0] = kept.UNRESOLVED
+    ds["status"][0, 0, 0] = kept.NON_FINITE
     table = tables.format_summary(statistics.summary(ds))
     assert table.endswith(
         "Seeds that ended with unresolved transfers: game 1 ucbvi / two-phase 25.0 %.\n"
@@ -124,3 +124,73 @@ def test_failures_are_named():
 )
 def test_amounts(value, text):
     assert tables._amounts(value, value - 2.5, value + 2.5) == text
+
+
+def rows_and_notes(ds: xr.Dataset) -> tuple[list[str], str]:
+    """The rows of the table with single spaces, and the notes in one line."""
+    body, notes = tables.format_summary(statistics.summary(ds)).rsplit("---\n\n", 1)
+    rows = [" ".join(line.split()) for line in body.splitlines() if line.startswith("ucbvi")]
+    return rows, " ".join(notes.split())
+
+
+def with_missing(counts: list[int], **changes) -> xr.Dataset:
+    """Two cells of four seeds, of which the last so many were not done."""
+    ds = exact(num_seeds=4, **changes)
+    is_missing = np.arange(4) >= 4 - np.array(counts)[:, None]
+    return without_runs(ds, np.broadcast_to(is_missing, ds["status"].shape))
+
+
+def test_a_cell_without_runs_is_a_row_of_dashes():
+    rows, notes = rows_and_notes(with_missing([4, 1]))
+    assert rows == [
+        "ucbvi none - - - - - - - -",
+        "ucbvi two-phase 15,000 +- 0 0.150 0.50 [0.50, 0.50] 98.8 % 2.000 0.925 0.040 1.0 %",
+    ]
+    assert "for the mean over seeds (3 of 4 here)" in notes
+    assert notes.endswith(
+        "Runs done, where not all are: ucbvi / none 0 of 4, ucbvi / two-phase 3 of 4."
+    )
+
+
+def test_cells_with_all_runs_are_not_listed():
+    _, notes = rows_and_notes(with_missing([0, 2], num_games=2))
+    assert "for the mean over seeds (2 to 4 of 4 here)" in notes
+    assert notes.endswith(
+        "where not all are: game 0 ucbvi / two-phase 2 of 4, game 1 ucbvi / two-phase 2 of 4."
+    )
+
+
+def test_equal_numbers_of_runs_are_said_once():
+    _, notes = rows_and_notes(with_missing([1, 1]))
+    assert "for the mean over seeds (3 of 4 here)" in notes
+    assert "where not all are" not in notes
+    _, notes = rows_and_notes(exact(num_seeds=4))
+    assert "for the mean over seeds (4 here)" in notes
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_study_that_has_no_runs_yet():
+    rows, notes = rows_and_notes(with_missing([4, 4]))
+    assert rows == ["ucbvi none - - - - - - - -", "ucbvi two-phase - - - - - - - -"]
+    assert "for the mean over seeds (0 of 4 here)" in notes
+
+
+def test_moments_have_no_interval_of_the_exponent_and_a_note_says_why():
+    ds = keep_moments(with_missing([0, 1]))
+    rows, notes = rows_and_notes(ds)
+    assert rows == [
+        "ucbvi none 150,000 +- 0 1.500 1.00 [-, -] 77.0 % 0.000 2.250 - 0.0 %",
+        "ucbvi two-phase 15,000 +- 0 0.150 0.50 [-, -] 98.8 % 2.000 0.925 0.040 1.0 %",
+    ]
+    assert "for the mean over seeds (3 to 4 of 4 here)" in notes
+    assert "The study kept moments, not runs: how far runs differ in their growth" in notes
+    assert "kept moments" not in rows_and_notes(exact())[1]
+
+
+def test_games_may_have_names():
+    ds = exact(num_games=2).assign_coords(game=["S=2", "S=3/0"])
+    ds["status"][1, 0, 1, 0] = kept.UNRESOLVED
+    table = tables.format_summary(statistics.summary(ds))
+    assert "Game S=2: W*" in table
+    assert "Game S=3/0: W*" in table
+    assert table.endswith("game S=3/0 ucbvi / two-phase 33.3 %.")

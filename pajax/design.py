@@ -1,0 +1,230 @@
+"""The design of a study: its parts and its outline, checked before anything runs.
+
+Pair (g, i) of a cell, with game g counted within its group, has the random key
+`fold_in(fold_in(key, g), i)` in every cell. So cells and groups share their random numbers, and
+more seeds, games, agents or mechanisms extend a study without changing what it has.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from pajax import _checks, identity, planning
+from pajax._pytree import with_lanes
+from pajax.game import Game
+from pajax.outline import Cell, Group, Outline
+from pajax.simulate import check_parts, start
+from pajax.stages import checkpoints, make_schedule
+
+KEEPS = ("seeds", "moments")
+
+
+class Parts(NamedTuple):
+    """What a cell is made of; the game has one lane axis."""
+
+    game: Game
+    agent: Any
+    mechanism: Any
+
+
+class Design(NamedTuple):
+    """What a study runs; made and checked by `make_design`."""
+
+    outline: Outline
+    key: Array
+    groups: Mapping[str, Game]
+    agents: Mapping[str, Mapping[str, Any]]  # by name, then by group
+    mechanisms: Mapping[str, Mapping[str, Any]]
+
+    def parts(self, cell: Cell) -> Parts:
+        """The objects of a cell."""
+        agent, mechanism = self.agents[cell.agent], self.mechanisms[cell.mechanism]
+        return Parts(self.groups[cell.group], agent[cell.group], mechanism[cell.group])
+
+
+def make_design(
+    key: Array,
+    game: Game | Mapping[str, Game],
+    *,
+    agents: Mapping[str, Any],
+    mechanisms: Mapping[str, Any],
+    num_episodes: int,
+    num_seeds: int,
+    record: Any = None,
+    keep: str = "seeds",
+) -> Design:
+    """A checked `Design`; the arguments are those of `pajax.study`.
+
+    Raises:
+      ValueError: an argument breaks a rule.
+    """
+    named = {"game": game} if isinstance(game, Mapping) else {}
+    for name, parts in (*named.items(), ("agents", agents), ("mechanisms", mechanisms)):
+        _check_names(name, parts)
+    groups = game if isinstance(game, Mapping) else {"": game}
+    num_seeds = _checks.whole("num_seeds", num_seeds)
+    _checks.choice("keep", keep, KEEPS)
+    record = checkpoints(num_episodes) if record is None else np.asarray(record, np.int64)
+    make_schedule(num_episodes, record)  # raises early
+    for group, one in groups.items():
+        argument = f"game[{group!r}]" if group else "game"
+        _checks.require(isinstance(one, Game), argument, repr(one), "be a pajax.Game")
+        rule = "have at most one lane axis (a batch of games)"
+        _checks.require(len(one.lanes) <= 1, argument, f"lanes {one.lanes}", rule)
+    agents = _in_each_group("agents", agents, groups)
+    mechanisms = _in_each_group("mechanisms", mechanisms, groups)
+    for group, one in groups.items():
+        named_agents, named_mechanisms = (
+            _named(kind, group) for kind in _kinds(agents, mechanisms)
+        )
+        check_parts(key, one, named_agents, named_mechanisms, [])
+    _checks.require(key.shape == (), "key", f"shape {key.shape}", "be one key, not several")
+    groups = {group: with_lanes(one, one.lanes or (1,)) for group, one in groups.items()}
+    outline = Outline(
+        key=np.asarray(jax.random.key_data(key)).tolist(),
+        groups={name: _group(game) for name, game in groups.items()},
+        agents=_shown(agents),
+        mechanisms=_shown(mechanisms),
+        record=record.tolist(),
+        num_seeds=num_seeds,
+        keep=keep,
+    )
+    return Design(outline, key, groups, agents, mechanisms)
+
+
+def _group(game: Game) -> Group:
+    """What is known of games."""
+    horizon, values = game.horizon, [x.tolist() for x in _exact_values(game)]
+    return Group(repr(game), horizon, *values)
+
+
+@jax.jit
+def _exact_values(game: Game) -> tuple[Array, Array, Array]:
+    """W*, rho . V0, and the welfare of the agent's optimum without transfers."""
+    return (
+        planning.expected(game, planning.welfare_values(game)),
+        planning.expected(game, planning.agent_values(game)),
+        planning.policy_welfare(game, planning.best_response(game)),
+    )
+
+
+def _shown(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Parts by name as text for people; by group only where they differ."""
+
+    def of_groups(of_group: Mapping[str, Any]) -> Any:
+        shown = {group: repr(part) for group, part in of_group.items()}
+        texts = [*dict.fromkeys(shown.values())]
+        return texts[0] if len(texts) == 1 else shown
+
+    return {name: of_groups(of_group) for name, of_group in parts.items()}
+
+
+def _kinds(agents: Any, mechanisms: Any) -> Iterator[tuple[str, Mapping[str, Mapping[str, Any]]]]:
+    yield "agents", agents
+    yield "mechanisms", mechanisms
+
+
+def _named(kind: tuple[str, Mapping[str, Mapping[str, Any]]], group: str) -> dict[str, Any]:
+    """The parts of one kind in a group, by what an error should call them."""
+    return {f"{kind[0]}[{name!r}]": of_group[group] for name, of_group in kind[1].items()}
+
+
+def _check_names(argument: str, parts: Any) -> None:
+    is_named = isinstance(parts, Mapping) and len(parts) > 0
+    _checks.require(is_named, argument, repr(parts), "map at least one name to an object")
+    for name in parts:
+        is_name = isinstance(name, str) and bool(name.strip())
+        _checks.require(is_name, argument, f"the name {name!r}", "have names that are strings")
+
+
+def _in_each_group(
+    argument: str, parts: Mapping[str, Any], groups: Mapping[str, Game]
+) -> dict[str, dict[str, Any]]:
+    """Parts by name and group; a function of the game is called with that of each group."""
+
+    def of_group(part: Any, game: Game) -> Any:
+        return part(game) if not dataclasses.is_dataclass(part) and callable(part) else part
+
+    return {
+        name: {group: of_group(part, game) for group, game in groups.items()}
+        for name, part in parts.items()
+    }
+
+
+def rehearse(design: Design) -> dict[Cell, int]:
+    """Trace the first stage of every cell, so that what cannot run fails before anything does.
+
+    Returns:
+      Bytes of the state of one pair, by cell.
+    """
+    sizes = {}
+    begin = functools.partial(start, num_episodes=design.outline.num_episodes)
+    for cell in design.outline.cells:
+        parts = design.parts(cell)
+        parts = tuple(with_lanes(part, parts.game.lanes) for part in parts)
+        opening = jax.eval_shape(begin, *parts)
+        jax.eval_shape(parts[1].begin, opening.agent, opening.contract)
+        jax.eval_shape(parts[2].report, opening.mechanism)
+        num_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(opening))
+        sizes[cell] = num_bytes // math.prod(parts[0].lanes)
+    return sizes
+
+
+# What a design is, by value
+
+
+def entries(design: Design) -> dict[str, Any]:
+    """Descriptions of all that a result depends on but seeds and names of cells, by name.
+
+    Designs whose common entries are equal can share their results: one extends the other.
+    """
+    found: dict[str, Any] = {"study": _settings(design)}
+    for group, game in design.groups.items():
+        label = f"game[{group!r}]" if group else "game"
+        found[label] = identity.describe(game)
+        found |= _of_games(label, game, game.lanes[0])
+    for argument, parts in _kinds(design.agents, design.mechanisms):
+        for name, of_group in parts.items():
+            for group, part in of_group.items():
+                label = f"{argument}[{name!r}]" + (f" in game[{group!r}]" if group else "")
+                found[label] = identity.describe(part)
+                found |= _of_games(label, part, len(design.outline.groups[group]))
+    return found
+
+
+def cell_identity(design: Design, cell: Cell) -> str:
+    """A hash of all that the results of a cell depend on, but its seeds and single games."""
+    parts = [identity.describe(part) for part in design.parts(cell)]
+    return identity.digest([_settings(design), *parts])
+
+
+def game_identities(design: Design, cell: Cell) -> list[str]:
+    """For each game of a cell a hash of its own arrays, in all parts."""
+    each = [
+        identity.each_game(part, len(design.outline.groups[cell.group]))
+        for part in design.parts(cell)
+    ]
+    return [identity.digest(list(of_parts)) for of_parts in zip(*each, strict=True)]
+
+
+def _settings(design: Design) -> dict[str, Any]:
+    outline = design.outline
+    return {
+        "key": outline.key,
+        "num_episodes": outline.num_episodes,
+        "record": identity.describe(np.array(outline.record)),
+        "keep": outline.keep,
+        "float": jnp.zeros(()).dtype.name,
+    }
+
+
+def _of_games(label: str, part: Any, num_games: int) -> dict[str, Any]:
+    each = identity.each_game(part, num_games)
+    return {f"{label}[{g}]": {"arrays": of_game} for g, of_game in enumerate(each) if of_game}

@@ -1,0 +1,120 @@
+"""How far a stored study is: what is finished, who works on it, what failed, how long it will take.
+
+The time left is the pairs left, times what a pair of the same cell took (of any cell, if none of
+it is finished), over the processes at work. Shares of shards under way are taken from it.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pajax import journal
+from pajax.forecast import duration
+from pajax.outline import Cell
+from pajax.store import Store
+
+
+class CellStatus(NamedTuple):
+    """How far a cell is."""
+
+    cell: Cell
+    num_runs: int
+    num_finished: int
+    seconds_a_run: float | None  # what finished runs took
+
+
+class Status(NamedTuple):
+    """How far a stored study is."""
+
+    cells: list[CellStatus]
+    journals: list[dict[str, Any]]  # of all processes that ever worked on it, the latest last
+
+    @property
+    def num_runs(self) -> int:
+        """Runs in all cells."""
+        return sum(cell.num_runs for cell in self.cells)
+
+    @property
+    def num_finished(self) -> int:
+        """Runs that need not be computed again."""
+        return sum(cell.num_finished for cell in self.cells)
+
+    @property
+    def running(self) -> list[dict[str, Any]]:
+        """The journals of processes at work."""
+        return [entry for entry in self.journals if entry["state"] == "running"]
+
+    @property
+    def failed(self) -> list[dict[str, Any]]:
+        """The journals of processes that failed or died, if nothing was begun since."""
+        latest = max((entry["started"] for entry in self.journals), default=0.0)
+        is_bad = lambda entry: entry["state"] in ("failed", "lost")  # noqa: E731
+        return [x for x in self.journals if is_bad(x) and x["updated"] >= latest]
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left, about, by those at work or else by one process; None if nothing is known."""
+        known = [x for x in (cell.seconds_a_run for cell in self.cells) if x is not None]
+        if not known:
+            return None
+        usual = sum(known) / len(known)
+        left = sum(
+            (cell.num_runs - cell.num_finished) * _or(cell.seconds_a_run, usual)
+            for cell in self.cells
+        )
+        under_way = sum(entry["now"]["share"] * entry["now"]["pairs"] for entry in self._at_shards)
+        return max(0.0, left - usual * under_way) / max(1, len(self.running))
+
+    @property
+    def _at_shards(self) -> list[dict[str, Any]]:
+        return [entry for entry in self.running if "now" in entry]
+
+    def __str__(self) -> str:
+        share = self.num_finished / self.num_runs
+        lines = [f"{self.num_finished:,} of {self.num_runs:,} runs are finished ({share:.1%})"]
+        width = max(len(str(cell.cell)) for cell in self.cells)
+        for cell in self.cells:
+            done = f"{cell.num_finished:,} of {cell.num_runs:,}"
+            lines.append(f"  {str(cell.cell):{width}}  {done}")
+        for entry in self._at_shards:
+            now = entry["now"]
+            lines.append(
+                f"running on {entry['host']} (process {entry['pid']}): "
+                f"{Cell(**now['cell'])}, {now['pairs']:,} runs, {now['share']:.0%}"
+            )
+        for entry in self.failed:
+            what = entry.get("error") or "ended without a word"
+            lines.append(f"{entry['state']} on {entry['host']} (process {entry['pid']}): {what}")
+        if self.num_finished < self.num_runs:
+            lines.append(self._time_left())
+        return "\n".join(lines)
+
+    def _time_left(self) -> str:
+        if self.seconds_left is None:
+            return "time left: unknown until a shard is finished"
+        who = f"{len(self.running)} at work" if self.running else "none at work; with one process"
+        return f"time left: about {duration(self.seconds_left)} ({who})"
+
+
+def status(folder: str | os.PathLike[str]) -> Status:
+    """How far a stored study is.
+
+    Raises:
+      FileNotFoundError: there is no store.
+      ValueError: its manifest is damaged.
+    """
+    store = Store.read(folder)
+    cells = [_cell_status(store, cell) for cell in store.outline.cells]
+    return Status(cells, journal.read_all(Path(folder)))
+
+
+def _cell_status(store: Store, cell: Cell) -> CellStatus:
+    about = store.glance(cell)
+    finished = sum(number for number, _ in about)
+    seconds = sum(header["seconds"] for _, header in about)
+    pairs = store.outline.pairs(cell)
+    return CellStatus(cell, len(pairs), finished, seconds / finished if finished else None)
+
+
+def _or(value: float | None, other: float) -> float:
+    return other if value is None else value

@@ -1,0 +1,285 @@
+"""A study on disk: finished shards, checkpoints of shards under way, and who works on them.
+
+    DIR/manifest.json                what the study is (`pajax.manifest`)
+    DIR/shards/CELL/PAIRS.npz        some pairs of a cell, finished
+    DIR/shards/CELL/PAIRS.resume     the same pairs, under way
+    DIR/journals/HOST-PID.json       what a process does (`pajax.journal`)
+    DIR/aside/                       damaged files, kept for whoever wants to look
+
+Every file is written under another name and then renamed, so it is whole or not there; archives
+carry a checksum. CELL is a hash of all that the results of a cell depend on (`pajax.identity`) but
+single games, of which each shard has hashes itself; so a shard is never taken for another study's,
+with or without its manifest. A shard says itself which pairs it has; a pair is done if a shard has
+it. Shards never share pairs: one that overlaps those before it in the order of names is left out.
+Any number of processes may write: the same pair has
+the same numbers whoever computes it, and each file has one writer or many that write the same.
+"""
+
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pajax import _checks, archive, identity, journal, manifest
+from pajax.batch import Snapshot
+from pajax.design import Design
+from pajax.journal import Journal
+from pajax.kept import Shard
+from pajax.manifest import Manifest, versions
+from pajax.outline import Cell, Outline, Pairs
+
+#: Seconds between two checkpoints of a shard, at least; and how many times what one takes.
+CHECKPOINT_SECONDS, CHECKPOINT_RATIO = 60.0, 100.0
+_SHARDS, _ASIDE, _RESUME = "shards", "aside", ".resume"
+
+
+class Store:
+    """The folder of one study; see the module's text."""
+
+    def __init__(self, folder: Path, content: Manifest) -> None:
+        self.folder, self._files = folder, content.files
+        self.outline: Outline = content.outline
+        self._journal: Journal | None = None
+
+    @staticmethod
+    def read(folder: str | os.PathLike[str]) -> "Store":
+        """A store by what its manifest says, to look at its shards.
+
+        Raises:
+          ValueError: the manifest is damaged, or of a newer format.
+          FileNotFoundError: there is none.
+        """
+        return Store(Path(folder), Manifest.read(Path(folder)))
+
+    @staticmethod
+    def look(folder: str | os.PathLike[str], design: Design) -> "Store":
+        """The store of a design, to look at its shards; it need not be there.
+
+        Raises:
+          ValueError: it holds a different study.
+        """
+        folder, new = Path(folder), Manifest.of(design)
+        if (folder / manifest.NAME).exists():
+            _refuse(Manifest.read(folder), new, folder)
+        return Store(folder, new)
+
+    @staticmethod
+    def open(folder: str | os.PathLike[str], design: Design) -> "Store":
+        """The store of a design, made if need be, extended if the design extends what is there.
+
+        Raises:
+          ValueError: it holds a different study; the message says what differs.
+          OSError: it cannot be written.
+        """
+        folder, new = Path(folder), Manifest.of(design)
+        store = Store(folder, new)
+        _make_folders(folder)
+        had_manifest = (folder / manifest.NAME).exists()
+        old = store._try(lambda path: Manifest.read(path.parent), folder / manifest.NAME)
+        if old is None:
+            if not had_manifest and any((folder / _SHARDS).iterdir()):
+                _warn(f"{folder} has shards but no {manifest.NAME}, which is written again")
+            new.write(folder)
+        else:
+            _refuse(old, new, folder)
+            if (extended := old.extended(new)) != old:
+                extended.write(folder)
+        return store
+
+    # Shards
+
+    def missing(self, cell: Cell) -> Pairs:
+        """The pairs of a cell that no shard has."""
+        return self.outline.pairs(cell).without(pairs for *_, pairs in self._found(cell))
+
+    def shards(self, cell: Cell) -> Iterator[Shard]:
+        """The finished shards of a cell, checked; damaged ones are set aside, with a warning."""
+        for path, _, pairs in self._found(cell):
+            content = self._try(archive.read, path)
+            if content is not None:
+                header, arrays = content
+                yield Shard(pairs, arrays, header["about"])
+
+    def glance(self, cell: Cell) -> list[tuple[int, dict[str, Any]]]:
+        """Of each finished shard the number of its pairs, and versions, device and seconds."""
+        return [(len(pairs), header["about"]) for _, header, pairs in self._found(cell)]
+
+    def write(self, cell: Cell, shard: Shard) -> None:
+        """Add a shard, whole or not at all."""
+        games = self._games(cell, shard.pairs)
+        header = {"cell": cell, "games": games, "about": shard.about}
+        path = self._path(cell, shard.pairs)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        arrays = {"game": shard.pairs.game, "seed": shard.pairs.seed, **shard.arrays}
+        archive.write(path, header, arrays)
+        path.with_suffix(_RESUME).unlink(missing_ok=True)
+
+    def checkpoint(self, cell: Cell, pairs: Pairs) -> "ShardCheckpoint":
+        """Where a shard under way saves itself."""
+        path = self._path(cell, pairs).with_suffix(_RESUME)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return ShardCheckpoint(path, identity.digest([self._files[cell], versions()]))
+
+    def note(self, what: str, *about: Any) -> None:
+        """Take note of what this process does; see `pajax.journal.Journal`."""
+        if self._journal is None:
+            self._journal = Journal(self.folder, {"versions": versions()})
+        getattr(self._journal, what)(*about)
+
+    def _path(self, cell: Cell, pairs: Pairs) -> Path:
+        """A name that says which games and seeds there are, at most, and tells apart all."""
+        (g, last_g), (i, last_i) = ((int(x.min()), int(x.max())) for x in pairs)
+        text = identity.digest([*(x.tolist() for x in pairs), self._games(cell, pairs)])[:8]
+        return self._folder(cell) / f"g{g}-{last_g}_s{i}-{last_i}_{text}.npz"
+
+    def _games(self, cell: Cell, pairs: Pairs) -> dict[int, str]:
+        """What each game of some pairs has of its own, as a hash."""
+        of_game = self._files[cell].games
+        return {g: of_game[g] for g in np.unique(pairs.game).tolist()}
+
+    def _folder(self, cell: Cell) -> Path:
+        return self.folder / _SHARDS / self._files[cell].digest
+
+    def _found(self, cell: Cell) -> Iterator[tuple[Path, dict[str, Any], Pairs]]:
+        """The shards of a cell that share no pairs, by their names: headers and pairs."""
+        if cell not in self._files:  # of all cells of an extended store some may never be asked for
+            return
+        taken: set[tuple[int, int]] = set()
+        for path in sorted(self._folder(cell).glob("*.npz")):
+            content = self._try(_peek, path)
+            if content is None:
+                continue
+            header, pairs = content
+            mine = set(zip(pairs.game.tolist(), pairs.seed.tolist(), strict=True))
+            if self._has_games(cell, header["games"]) and not mine & taken:
+                taken |= mine
+                yield path, header, pairs
+
+    def _has_games(self, cell: Cell, games: Mapping[str, str]) -> bool:
+        """Whether a shard's games are those of a cell, and not of a group of the same sizes."""
+        known = self._files[cell].games
+        return all(int(g) >= len(known) or known[int(g)] == of_game for g, of_game in games.items())
+
+    def _try(self, read: Callable[[Path], Any], path: Path) -> Any:
+        """What `read` makes of a file; None if it is not there, or damaged and so set aside."""
+        try:
+            return read(path)
+        except FileNotFoundError:
+            return None
+        except archive.DamagedError as error:
+            place = _set_aside(self.folder, path)
+            _warn(f"set aside as {place}, and made again: {error}")
+            return None
+
+
+def merge(folder: str | os.PathLike[str], *others: str | os.PathLike[str]) -> Store:
+    """Copy the shards of other stores of the same study into one, which need not be there.
+
+    Raises:
+      ValueError: they are of different studies; then nothing is copied.
+      FileNotFoundError: one of the others is no store.
+      OSError: the folder cannot be written.
+    """
+    folder, sources = Path(folder), [Path(other) for other in others]
+    found = [Manifest.read(source) for source in sources]
+    if (folder / manifest.NAME).exists():
+        found.insert(0, Manifest.read(folder))
+    _checks.require(len(found) > 0, "others", "none", "name at least one store")
+    merged = found[0]
+    for other in found[1:]:
+        merged.refuse_changes(other, folder)
+        merged = merged.extended(other)
+    _make_folders(folder)
+    merged.write(folder)
+    for source in sources:
+        for path in sorted((source / _SHARDS).glob("*/*.npz")):
+            _copy(path, folder / path.relative_to(source))
+    return Store(folder, merged)
+
+
+def _copy(path: Path, place: Path) -> None:
+    """Copy a shard that is whole, unless it is there already."""
+    if place.exists():
+        return
+    try:
+        archive.read(path)
+    except archive.DamagedError as error:
+        _warn(f"not copied: {error}")
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with archive.atomic_file(place) as file, path.open("rb") as content:
+        shutil.copyfileobj(content, file)
+
+
+class ShardCheckpoint:
+    """A shard under way on disk (`pajax.batch.Checkpoint`)."""
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self._path, self._digest = path, digest
+        self._due = time.monotonic() + CHECKPOINT_SECONDS
+
+    def read(self) -> Snapshot | None:
+        """What was saved last; None if there is nothing, or it is damaged or of other versions."""
+        try:
+            header, arrays = archive.read(self._path)
+        except (FileNotFoundError, archive.DamagedError):
+            return None
+        if header["digest"] != self._digest:
+            return None
+        state, sums = ([arrays[f"{x}{i}"] for i in range(header[x])] for x in ("state", "sums"))
+        return Snapshot(header["num_blocks"], state, sums)
+
+    def offer(self, take: Callable[[], Snapshot]) -> None:
+        """Save, if the last time was long ago and saving takes a small share of the time."""
+        begun = time.monotonic()
+        if begun < self._due:
+            return
+        snapshot = take()
+        lists = {"state": snapshot.state, "sums": snapshot.sums}
+        header = {"digest": self._digest, "num_blocks": snapshot.num_blocks}
+        header |= {part: len(arrays) for part, arrays in lists.items()}
+        arrays = {f"{part}{i}": x for part, found in lists.items() for i, x in enumerate(found)}
+        archive.write(self._path, header, arrays)
+        ended = time.monotonic()
+        self._due = ended + max(CHECKPOINT_SECONDS, CHECKPOINT_RATIO * (ended - begun))
+
+
+def _make_folders(folder: Path) -> None:
+    """The folders of a store, after trying to write in them."""
+    try:
+        for name in (_SHARDS, journal.FOLDER):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        archive.remove_parts(folder)
+        with archive.atomic_file(folder / ".probe"):
+            pass
+        (folder / ".probe").unlink(missing_ok=True)
+    except OSError as error:
+        rule = f"be a folder that can be written ({error.strerror or error})"
+        _checks.require(False, "store", folder, rule)
+
+
+def _refuse(old: Manifest, new: Manifest, folder: Path) -> None:
+    old.refuse_changes(new, folder)
+    old.refuse_fewer_seeds(new, folder)
+
+
+def _peek(path: Path) -> tuple[dict[str, Any], Pairs]:
+    header, arrays = archive.peek(path, Pairs._fields)
+    return header, Pairs(**arrays)
+
+
+def _set_aside(folder: Path, path: Path) -> Path:
+    """Move a damaged file out of the way, and say where it is now."""
+    (folder / _ASIDE).mkdir(exist_ok=True)
+    place = folder / _ASIDE / f"{path.parent.name}_{path.name}.{time.time_ns()}"
+    os.replace(path, place)
+    return place
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"store: {message}", stacklevel=4)
