@@ -25,6 +25,7 @@ from pajax import (
 )
 from pajax._pytree import axes, pytree, static
 from pajax.config import configure
+from pajax.files import load, save
 from pajax.forecast import Plan, plan
 from pajax.game import Game, make_game, stack_games
 from pajax.grids import grid
@@ -32,7 +33,7 @@ from pajax.hardness import Hardness, hardness
 from pajax.lanes import lift
 from pajax.ledger import Record
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
-from pajax.results import load, save, to_dataframe
+from pajax.results import to_dataframe
 from pajax.simulate import simulate
 from pajax.specs import load_spec
 from pajax.stages import checkpoints

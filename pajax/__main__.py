@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
-import numpy as np
 import xarray as xr
 
 import pajax as px

@@ -160,11 +160,17 @@ def _described(of_game: list[Moments]) -> Arrays:
     means = np.stack([moments.mean(x) for x in of_game])
     deviations = np.stack([moments.standard_deviation(x) for x in of_game])
     quantiles = np.stack([moments.quantiles(x, QUANTILES) for x in of_game])
+    is_partial = np.stack([x.num_left_out > 0 for x in of_game])
     found: Arrays = {}
     for v, name in enumerate(VARIABLES):
-        found[name] = means[:, v]
-        found[f"{name}_sd"] = deviations[:, v]
-        found[f"{name}_quantile"] = np.moveaxis(quantiles[:, v], -1, 1)
+        # a run has no transfer error before anything is resolved; any other number it should have
+        unknown = is_partial[:, v] & (name != "transfer_error")
+        found[name] = np.where(unknown, np.nan, means[:, v])
+        found[f"{name}_sd"] = np.where(unknown, np.nan, deviations[:, v])
+        of_level = np.where(unknown[..., None], np.nan, quantiles[:, v])
+        found[f"{name}_quantile"] = np.moveaxis(of_level, -1, 1)
+    errors = VARIABLES.index("transfer_error")
+    found["transfer_error_runs"] = np.stack([x.num_counted[errors] for x in of_game])
     for end in ("", "_sd", "_quantile"):
         found[f"phase_one_length{end}"] = found[f"phase_one{end}"][..., -1]
     return found

@@ -75,7 +75,7 @@ class Status(NamedTuple):
         width = max(len(str(cell.cell)) for cell in self.cells)
         for cell in self.cells:
             done = f"{cell.num_finished:,} of {cell.num_runs:,}"
-            lines.append(f"  {str(cell.cell):{width}}  {done}")
+            lines.append(f"  {cell.cell!s:{width}}  {done}")
         for entry in self._at_shards:
             now = entry["now"]
             lines.append(

@@ -15,6 +15,7 @@ Any number of processes may write: the same pair has
 the same numbers whoever computes it, and each file has one writer or many that write the same.
 """
 
+import contextlib
 import os
 import shutil
 import time
@@ -155,10 +156,18 @@ class Store:
             if content is None:
                 continue
             header, pairs = content
+            self._refuse_more_seeds(path, pairs)
             mine = set(zip(pairs.game.tolist(), pairs.seed.tolist(), strict=True))
             if self._has_games(cell, header["games"]) and not mine & taken:
                 taken |= mine
                 yield path, header, pairs
+
+    def _refuse_more_seeds(self, path: Path, pairs: Pairs) -> None:
+        """Raise if a shard is of more seeds than are asked for, and cannot be taken apart."""
+        number, least = self.outline.num_seeds, int(pairs.seed.max()) + 1
+        rule = f"be at least {least}, as {path} keeps moments of them"
+        fits = self.outline.keep != "moments" or number >= least
+        _checks.require(fits, "num_seeds", number, rule)
 
     def _has_games(self, cell: Cell, games: Mapping[str, str]) -> bool:
         """Whether a shard's games are those of a cell, and not of a group of the same sizes."""
@@ -229,7 +238,7 @@ class ShardCheckpoint:
             header, arrays = archive.read(self._path)
         except (FileNotFoundError, archive.DamagedError):
             return None
-        if header["digest"] != self._digest:
+        if header.get("digest") != self._digest:
             return None
         state, sums = ([arrays[f"{x}{i}"] for i in range(header[x])] for x in ("state", "sums"))
         return Snapshot(header["num_blocks"], state, sums)
@@ -277,7 +286,8 @@ def _set_aside(folder: Path, path: Path) -> Path:
     """Move a damaged file out of the way, and say where it is now."""
     (folder / _ASIDE).mkdir(exist_ok=True)
     place = folder / _ASIDE / f"{path.parent.name}_{path.name}.{time.time_ns()}"
-    os.replace(path, place)
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        os.replace(path, place)
     return place
 
 

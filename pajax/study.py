@@ -238,7 +238,7 @@ class Runner:
         cell, pairs, size = task
         design, outline = self._design, self._design.outline
         shelf, begun = self._shelf, time.perf_counter()
-        layout = self._machine.layout(cell, size)
+        layout = self._machine.layout(cell, size)._replace(num_pairs=len(pairs))
         if layout.platform == "cpu":
             warn_unless_hoisting()
         shelf.note("begin", cell, len(pairs))
@@ -254,13 +254,7 @@ class Runner:
         checkpoint = shelf.checkpoint(cell, pairs)
         world = self._world(cell.group)
         loaded = batch.make_batch(design.key, design.parts(cell), world, pairs, layout)
-        variables = batch.run(
-            loaded,
-            record,
-            layout._replace(num_pairs=len(pairs)),
-            report=report,
-            checkpoint=checkpoint,
-        )
+        variables = batch.run(loaded, record, layout, report=report, checkpoint=checkpoint)
         optimal = np.array(outline.groups[cell.group].optimal_welfare)[pairs.game]
         arrays = kept.WAYS[outline.keep].reduce(pairs, kept.with_regret(variables, record, optimal))
         seconds = time.perf_counter() - begun

@@ -1,9 +1,11 @@
 """A study so small that compiling is most of it: four cells of a bandit that share a compilation.
 
-A shard of `SHARD_PAIRS` runs is the unit of everything, since another number is compiled again.
+A shard of `SHARD_PAIRS` runs is the unit of everything, since other numbers are compiled again.
 """
 
 import functools
+import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ MECHANISMS = {
     "paid": px.mechanisms.FlatTransfer(amount=0.5, action=1),
 }
 EPISODES, SEEDS, SHARD_PAIRS = 24, 8, 4
+#: Shards, and runs, of a study of one game.
+NUM_SHARDS, NUM_RUNS = 8, 32
 
 
 def arguments(**options: Any) -> dict[str, Any]:
@@ -38,21 +42,39 @@ def arguments(**options: Any) -> dict[str, Any]:
 
 def study(**options: Any) -> xr.Dataset:
     """The small study."""
-    return px.study(**arguments(progress=False, **options))
+    return px.study(**arguments(**({"progress": False} | options)))
 
 
 @functools.cache
-def expected(num_seeds: int = SEEDS, keep: str = "seeds") -> xr.Dataset:
-    """What a study must return that was neither stored nor interrupted."""
-    return study(num_seeds=num_seeds, keep=keep)
+def expected(keep: str = "seeds") -> xr.Dataset:
+    """What the small study must return: it is not stored, and nothing interrupts it."""
+    return study(keep=keep)
 
 
-def batch_of_bandits(number: int) -> px.Game:
-    """Games of the size of the bandit; more of them begin with the same ones."""
-    rewards = np.random.default_rng(5).uniform(size=(number, 2, 5))
+def bandits(number: int, seed: int = 5) -> px.Game:
+    """Games of the sizes of the bandit; more of them begin with the same ones."""
+    rewards = np.random.default_rng(seed).uniform(size=(number, 2, 5))
     return px.stack_games(px.games.bandit(u, v) for u, v in rewards)
 
 
-def content(dataset: xr.Dataset, folder: Path) -> bytes:
-    """The bytes of a saved Dataset."""
-    return px.save(dataset, folder / "content.npz").read_bytes()
+def assert_same(found: xr.Dataset, wanted: xr.Dataset, folder: Path) -> None:
+    """Values, dtypes, coordinates and attributes, and the bytes of a file."""
+    xr.testing.assert_identical(found, wanted)
+    files = [px.save(dataset, folder / f"{i}.npz") for i, dataset in enumerate((found, wanted))]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def shards(store: Path) -> dict[str, bytes]:
+    """The bytes of all shards, by their place in the store."""
+    return {x.relative_to(store).as_posix(): x.read_bytes() for x in store.glob("shards/*/*.npz")}
+
+
+def runs(store: Path) -> Counter[tuple[Any, ...]]:
+    """Cell, game and seed of each run that a shard has."""
+    found: Counter[tuple[Any, ...]] = Counter()
+    for path in store.glob("shards/*/*.npz"):
+        with np.load(path) as archive:
+            games = json.loads(str(archive["header"]))["games"]
+            for g, seed in zip(archive["game"].tolist(), archive["seed"].tolist(), strict=True):
+                found[path.parent.name, games[str(g)], g, seed] += 1
+    return found

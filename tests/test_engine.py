@@ -15,7 +15,7 @@ from oracles import exact
 from scripted import scripted
 
 import pajax as px
-from pajax import batch, kept, results
+from pajax import batch, kept
 from pajax.batch import LONGEST_INTERVAL, refine
 from pajax.ledger import Record
 from pajax.stages import checkpoints, make_schedule, stage_lengths

@@ -394,9 +394,7 @@ def test_moments_have_shares_without_bands(partial):
     assert title(axes[1].get_legend()) == words
 
 
-@pytest.mark.parametrize(
-    "agents", [["ucbvi"], ["ucbvi", "ucb-q"], ["ucbvi", "q-learning", "ucb-q"]]
-)
+@pytest.mark.parametrize("agents", [["ucbvi"], ["ucbvi", "ucb-q"]])
 def test_overview_of_moments(ds, agents):
     figure = plotting.overview(keep_moments(ds.sel(agent=agents)))
     figure.canvas.draw()

@@ -9,8 +9,8 @@ import pytest
 
 import pajax as px
 from pajax.batch import refine
-from pajax.ledger import Record
 from pajax.kept import cumulate
+from pajax.ledger import Record
 from pajax.stages import checkpoints
 
 EPISODES = 300  # both phases of TwoPhase as set here, and stages of more than one episode
