@@ -1,8 +1,8 @@
 """The `xarray.Dataset` of a study.
 
-Dimensions are `game, agent, mechanism, seed, episode`; `game` has a number or, in studies of several
-named games, a label; `episode` holds the checkpoints. Variables are cumulative from the first
-episode to the checkpoint, in float64, unless said:
+Dimensions are `game, agent, mechanism, seed, episode`; `game` has a number or, in studies of
+several named games, a label; `episode` holds the checkpoints. Variables are cumulative from the
+first episode to the checkpoint, in float64, unless said:
 
     welfare_regret     (T1), along the trajectory: exact mean, no reward noise, never decreasing
     realised_regret    episodes times W*, less the welfare drawn
