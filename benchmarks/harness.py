@@ -11,6 +11,9 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -126,6 +129,25 @@ def duel(pajax: Contestant, other: Contestant, curves: Curves) -> dict[str, Any]
         "other compile s": other.compile_seconds,
         **disagreement(curves, other.curves),
     }
+
+
+MEGABYTE = 2**20
+
+
+def peak_megabytes() -> float:
+    """Most memory that this process has held, in MB."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (MEGABYTE if sys.platform == "darwin" else 1024)
+
+
+def row_elsewhere(*only: object) -> dict[str, Any]:
+    """A row that this script prints as JSON, if told to make `only` that, in a new process.
+
+    This process must stay small, since a child starts as large as that.
+    """
+    told = [*sys.argv, "--only", *map(str, only)]
+    done = subprocess.run([sys.executable, *told], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def options(doc: str, names: Iterable[str] = tuple(OPTIONS)) -> argparse.ArgumentParser:

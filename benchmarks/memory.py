@@ -10,9 +10,6 @@ device. Some three minutes.
 import argparse
 import json
 import math
-import resource
-import subprocess
-import sys
 from typing import Any
 
 import harness
@@ -22,8 +19,6 @@ from workload import SIZES, random_workload
 
 import pajax as px
 from pajax import batch
-
-MEGABYTE = 2**20
 
 
 class Witness:
@@ -58,7 +53,7 @@ def measure(args: argparse.Namespace, learner: str, mechanism: str, pairs: int) 
     px.configure(cpu_devices=1)
     workload = random_workload(args.size, 1, pairs, args.episodes)
     parts = subject.learner(workload, learner), subject.mechanism_of(workload, mechanism)
-    start, witness = _peak(), Witness()
+    start, witness = harness.peak_megabytes(), Witness()
     with subject.replaced((batch, "_advance", witness)):
         subject.cell(workload, *parts)()
     return {
@@ -68,23 +63,10 @@ def measure(args: argparse.Namespace, learner: str, mechanism: str, pairs: int) 
         "chunk": witness.chunk_lanes,
         "cell B/pair": witness.cell / witness.lanes,
         "state B/pair": witness.state / witness.lanes,
-        "temporary MB": witness.temporary / MEGABYTE,
+        "temporary MB": witness.temporary / harness.MEGABYTE,
         "start MB": start,
-        "peak MB": _peak(),
+        "peak MB": harness.peak_megabytes(),
     }
-
-
-def _peak() -> float:
-    """Most memory that this process has held, in MB."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (MEGABYTE if sys.platform == "darwin" else 1024)
-
-
-def measure_elsewhere(learner: str, mechanism: str, pairs: int) -> dict[str, Any]:
-    """A row, from a new process; this one stays small, since a child starts as large as that."""
-    told = [*sys.argv, "--only", learner, mechanism, str(pairs)]
-    done = subprocess.run([sys.executable, *told], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -102,7 +84,7 @@ def main() -> None:
         print(json.dumps(measure(args, learner, mechanism, int(pairs))))
         return
     rows = [
-        measure_elsewhere(learner, mechanism, pairs)
+        harness.row_elsewhere(learner, mechanism, pairs)
         for learner in args.learners
         for mechanism in subject.MECHANISMS
         for pairs in args.pairs

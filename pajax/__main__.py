@@ -6,11 +6,12 @@ after Ctrl-C (130) or a request to end (143).
 """
 
 import argparse
+import contextlib
 import math
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ import jax
 import xarray as xr
 
 import pajax as px
-from pajax import _checks, archive, kept, tables
+from pajax import _checks, archive, kept, results, tables
 
 Part = Callable[[px.Game], Any]
 
@@ -79,37 +80,53 @@ class _Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: error: {message}\n")
 
 
-class _Ended(KeyboardInterrupt):
-    """The system asks the process to end, as schedulers do before they kill it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    warnings.showwarning = lambda message, *_, **__: _say(options, f"warning: {message}")
-    signal.signal(signal.SIGTERM, _end)
+    with warnings.catch_warnings(), _ends_gently() as received:
+        warnings.showwarning = lambda message, *_, **__: _say(options, f"warning: {message}")
+        try:
+            return options.run(options)
+        except KeyboardInterrupt as stop:
+            _say(options, str(stop) or "interrupted")
+            return 128 + (received or [signal.SIGINT])[0]
+        except ValueError as error:
+            _say(options, f"error: {error}")
+            return BAD_INPUT
+        except FileNotFoundError as error:
+            _say(options, f"error: {error.filename}: {error.strerror}")
+            return BAD_INPUT
+        except OSError as error:
+            place = error.filename or _folder(options)
+            _say(options, f"failed: {place}: {error.strerror or error}")
+            return FAILED
+        except (MemoryError, RuntimeError) as error:
+            _say(options, f"failed: {' '.join(str(error).split())}")
+            return FAILED
+
+
+@contextlib.contextmanager
+def _ends_gently() -> Iterator[list[int]]:
+    """A request to end, as schedulers make it before they kill, is an interruption.
+
+    Yields:
+      The signals that came.
+    """
+    received = []
+
+    def note(number: int, _: Any) -> NoReturn:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, note)
     try:
-        return options.run(options)
-    except KeyboardInterrupt as stop:
-        _say(options, "interrupted")
-        return 128 + (signal.SIGTERM if isinstance(stop, _Ended) else signal.SIGINT)
-    except ValueError as error:
-        _say(options, f"error: {error}")
-        return BAD_INPUT
-    except FileNotFoundError as error:
-        _say(options, f"error: {error.filename}: {error.strerror}")
-        return BAD_INPUT
-    except (OSError, MemoryError, RuntimeError) as error:
-        _say(options, f"failed: {error}")
-        return FAILED
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(options: argparse.Namespace, message: str) -> None:
     print(f"pajax {options.command}: {message}", file=sys.stderr)
-
-
-def _end(*_: Any) -> NoReturn:
-    raise _Ended
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -143,7 +160,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("--keep", help="seeds (default) or moments")
     command.add_argument("--agents", nargs="+", help=_names(AGENTS))
     command.add_argument("--mechanisms", nargs="+", help=_names(MECHANISMS))
-    command.add_argument("--out", help="folder of the study (default runs/NAME)")
+    command.add_argument("--out", dest="folder", help="folder of the study (default runs/NAME)")
     command.add_argument("--worker", help="i/n: only the i-th of n parts, from 0")
     command.add_argument("--shard-runs", help="runs in a shard (default: some ten seconds' work)")
 
@@ -159,8 +176,8 @@ def run_study(options: argparse.Namespace) -> int:
     try:
         dataset = px.study(**arguments, store=folder)
     except px.StudyInterrupted as stop:
-        _say(options, f"{stop}, and kept in {folder}; the same command goes on from there")
-        raise stop.__cause__ or stop from None
+        message = f"{stop}, and kept in {folder}; the same command goes on from there"
+        raise KeyboardInterrupt(message) from None
     if options.worker is not None and not _is_complete(dataset):
         print(px.status(folder))
         return 0
@@ -207,13 +224,13 @@ def _write(dataset: xr.Dataset, folder: Path) -> int:
 
 
 def _is_complete(dataset: xr.Dataset) -> bool:
-    if dataset.attrs["keep"] == "moments":
-        return bool((dataset["num_runs"] == dataset["num_runs"].max()).all())
-    return not bool((dataset["status"] & kept.NOT_RUN).any())
+    if results.is_moments(dataset):
+        return bool((dataset["num_runs"] == dataset.attrs["num_seeds"]).all())
+    return bool(results.was_run(dataset).all())
 
 
 def _is_finite(dataset: xr.Dataset) -> bool:
-    if dataset.attrs["keep"] == "moments":
+    if results.is_moments(dataset):
         return not bool((dataset["share_non_finite"] > 0).any())
     return not bool((dataset["status"] & kept.NON_FINITE).any())
 
@@ -222,7 +239,7 @@ def _is_finite(dataset: xr.Dataset) -> bool:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    return Path(options.out or f"runs/{Path(options.study).stem}")
+    return Path(options.folder or f"runs/{Path(options.study).stem}")
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:

@@ -130,9 +130,10 @@ def refuse_what_cannot_fit(planned: Plan, outline: Outline) -> None:
     Raises:
       ValueError: with the numbers.
     """
+    to_write = planned.disk_bytes * (1 - planned.num_finished / planned.num_runs)
     for what, needed, free in (
         ("memory", planned.memory_bytes, planned.memory_free),
-        ("disk", planned.disk_bytes, planned.disk_free),
+        ("disk", to_write, planned.disk_free),
     ):
         value = f"{planned.num_runs:,} runs that need {_bytes(needed)} of {what}"
         rule = f"fit in the {_bytes(free or 0)} that are free"

@@ -42,8 +42,8 @@ _SHARDS, _ASIDE, _RESUME = "shards", "aside", ".resume"
 class Store:
     """The folder of one study; see the module's text."""
 
-    def __init__(self, folder: Path, content: Manifest) -> None:
-        self.folder, self._files = folder, content.files
+    def __init__(self, folder: Path, content: Manifest, is_open: bool = False) -> None:
+        self.folder, self._files, self._is_open = folder, content.files, is_open
         self.outline: Outline = content.outline
         self._journal: Journal | None = None
 
@@ -78,7 +78,7 @@ class Store:
           OSError: it cannot be written.
         """
         folder, new = Path(folder), Manifest.of(design)
-        store = Store(folder, new)
+        store = Store(folder, new, is_open=True)
         _make_folders(folder)
         had_manifest = (folder / manifest.NAME).exists()
         old = store._try(lambda path: Manifest.read(path.parent), folder / manifest.NAME)
@@ -175,14 +175,20 @@ class Store:
         return all(int(g) >= len(known) or known[int(g)] == of_game for g, of_game in games.items())
 
     def _try(self, read: Callable[[Path], Any], path: Path) -> Any:
-        """What `read` makes of a file; None if it is not there, or damaged and so set aside."""
+        """What `read` makes of a file; None if it is not there, or damaged: then it is set aside.
+
+        Unless nobody asked for more than a look.
+        """
         try:
             return read(path)
         except FileNotFoundError:
             return None
         except archive.DamagedError as error:
-            place = _set_aside(self.folder, path)
-            _warn(f"set aside as {place}, and made again: {error}")
+            if self._is_open:
+                place = _set_aside(self.folder, path)
+                _warn(f"set aside as {place}, and made again: {error}")
+            else:
+                _warn(f"left out: {error}")
             return None
 
 

@@ -40,6 +40,9 @@ from pajax.design import Design, make_design
 
 KEEPS = ("seeds", "moments")
 each_keep = pytest.mark.parametrize("keep", KEEPS)
+seeds_or_slow = pytest.mark.parametrize(
+    "keep", ["seeds", pytest.param("moments", marks=pytest.mark.slow)]
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,13 @@ def files(folder: Path) -> dict[str, bytes]:
     """The bytes of all files below a folder."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+
+
+def design(**options: Any) -> Design:
+    """That of the small study."""
+    names = ("key", "game", "agents", "mechanisms", "num_episodes", "num_seeds")
+    given = arguments(**options)
+    return make_design(**{name: given[name] for name in names})
 
 
 def one_shard(folder: Path) -> Path:
@@ -170,7 +180,7 @@ GROWTHS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
 }
 
 
-@each_keep
+@seeds_or_slow
 @pytest.mark.parametrize(("before", "after", "number"), GROWTHS.values(), ids=GROWTHS)
 def test_growing_computes_what_is_new(tmp_path, computed, before, after, number, keep):
     study(store=tmp_path / "store", keep=keep, **before)
@@ -303,10 +313,9 @@ def test_a_refusal_names_nothing_that_is_the_same(folder):
 
 def test_many_differences_are_counted(tmp_path):
     names = [f"agent {i}" for i in range(25)]
-    one_seed = {"num_seeds": 1, "mechanisms": FEW["mechanisms"]}
-    study(store=tmp_path, agents=dict.fromkeys(names, AGENTS["low"]), **one_seed)
+    store.Store.open(tmp_path, design(agents=dict.fromkeys(names, AGENTS["low"])))
     with pytest.raises(ValueError, match="the same study") as refusal:
-        study(store=tmp_path, agents=dict.fromkeys(names, AGENTS["high"]), **one_seed)
+        store.Store.open(tmp_path, design(agents=dict.fromkeys(names, AGENTS["high"])))
     assert str(refusal.value).endswith("\n  and 5 more")
     assert str(refusal.value).count("\n") == 21
 
@@ -370,7 +379,7 @@ SPOILT: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("keep", ["seeds", pytest.param("moments", marks=pytest.mark.slow)])
+@seeds_or_slow
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
 def test_a_damaged_shard_is_set_aside_and_computed_again(finished, tmp_path, computed, spoil, keep):
     folder = shutil.copytree(finished[keep], tmp_path / "store")
@@ -433,7 +442,7 @@ def test_two_processes_may_set_the_same_shard_aside(folder, tmp_path, monkeypatc
 # Manifests
 
 
-@each_keep
+@seeds_or_slow
 def test_a_deleted_manifest_is_written_again(finished, tmp_path, computed, keep):
     folder = shutil.copytree(finished[keep], tmp_path / "store")
     (folder / "manifest.json").unlink()
@@ -461,29 +470,22 @@ def test_a_damaged_manifest_is_set_aside_and_written_again(folder, tmp_path, com
     assert json.loads(path.read_bytes()).keys() == json.loads(good).keys()
 
 
-def design() -> Design:
-    """That of the small study."""
-    names = ("key", "game", "agents", "mechanisms", "num_episodes", "num_seeds")
-    given = arguments()
-    return make_design(**{name: given[name] for name in names})
-
-
 def test_any_flipped_bit_of_a_manifest_is_noticed(folder, computed):
     """It is set aside, or (if it claims to be of another format) refused; nothing is computed."""
     path = folder / "manifest.json"
-    good = path.read_bytes()
+    good, mine = path.read_bytes(), design()
     rng = np.random.default_rng(1)
     for at in rng.integers(len(good), size=60):
         path.write_bytes(good[:at] + bytes([good[at] ^ 1 << rng.integers(8)]) + good[at + 1 :])
         try:
             with pytest.warns(UserWarning, match="set aside as .*manifest.json"):
-                store.Store.open(folder, design())
+                store.Store.open(folder, mine)
         except ValueError as error:
             if "of format at most 1" not in str(error):
                 raise
             path.unlink()
             with pytest.warns(UserWarning, match="no manifest"):
-                store.Store.open(folder, design())
+                store.Store.open(folder, mine)
 
 
 @pytest.mark.parametrize("content", ['{"format": 2}', "{}", "[1, 2]"])
@@ -561,7 +563,7 @@ def filling_up(number: int) -> Iterator[None]:
         yield
 
 
-@each_keep
+@seeds_or_slow
 @pytest.mark.parametrize("number", [0, 1, 5])
 def test_what_was_finished_when_the_disk_was_full_is_kept(tmp_path, computed, number, keep):
     folder = tmp_path / "store"
@@ -594,7 +596,7 @@ def stopping(number: int) -> Iterator[None]:
         yield
 
 
-@each_keep
+@seeds_or_slow
 @pytest.mark.parametrize("number", [0, 1, 7])
 def test_what_was_finished_when_interrupted_is_kept(tmp_path, computed, number, keep):
     folder = tmp_path / "store"
@@ -690,7 +692,7 @@ def interrupted(folder: Path, number: int, **options: Any) -> Path:
     return path
 
 
-@each_keep
+@seeds_or_slow
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("number", [1, 5])
 def test_blocks_that_were_done_are_not_done_again(tmp_path, num_blocks, number, keep):
@@ -812,7 +814,7 @@ def test_blocks_of_all_sizes_change_no_bit(tmp_path, shard_pairs, num_devices):
         assert_same(found, study(shard_pairs=600, **options), tmp_path)
 
 
-@each_keep
+@seeds_or_slow
 @pytest.mark.parametrize("number", [1, 2, 3, 7])
 def test_workers_share_the_work(tmp_path, computed, number, keep):
     folder = tmp_path / "store"
@@ -837,7 +839,7 @@ def test_a_worker_again_has_nothing_left_to_do(tmp_path, computed):
     assert sum(computed) == NUM_RUNS // 2
 
 
-@each_keep
+@seeds_or_slow
 def test_two_workers_may_meet_the_same_shard(tmp_path, computed, keep):
     """Each does all of it; the later one's files take the place of the other's."""
     first, second = tmp_path / "first", tmp_path / "second"
