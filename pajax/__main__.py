@@ -20,6 +20,8 @@ import xarray as xr
 
 import pajax as px
 from pajax import _checks, archive, kept, results, tables
+from pajax.design import KEEPS
+from pajax.store import Store
 
 Part = Callable[[px.Game], Any]
 
@@ -71,6 +73,7 @@ DEFAULT_MECHANISMS = ("none", "flat", "2-level", "4-level", "two-phase", "oracle
 
 
 FAILED, BAD_INPUT, NOT_FINITE = 1, 2, 3
+_BAD_PATHS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ValueError as error:
             _say(options, f"error: {error}")
             return BAD_INPUT
-        except FileNotFoundError as error:
+        except _BAD_PATHS as error:
             _say(options, f"error: {error.filename}: {error.strerror}")
             return BAD_INPUT
         except OSError as error:
@@ -201,7 +204,8 @@ def run_status(options: argparse.Namespace) -> int:
 
 def run_report(options: argparse.Namespace) -> int:
     """`pajax report`: the table and the picture of what is finished."""
-    return _write(px.load(options.folder), Path(options.folder))
+    store = Store.read(options.folder)
+    return _write(results.make_dataset(store.outline, store), store.folder)
 
 
 def run_merge(options: argparse.Namespace) -> int:
@@ -217,7 +221,7 @@ def _write(dataset: xr.Dataset, folder: Path) -> int:
     saved = px.save(dataset, folder / "results.npz")
     picture = folder / "overview.png"
     with archive.atomic_file(picture) as file:
-        figure = px.plotting.overview(dataset, title=folder.name.capitalize())
+        figure = px.plotting.overview(dataset, title=folder.resolve().name.capitalize())
         figure.savefig(file, format="png", dpi=160)
     print(f"\nWrote {saved} and {picture}.")
     return 0 if _is_finite(dataset) else NOT_FINITE
@@ -257,7 +261,7 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     if options.seed is not None:
         arguments["key"] = jax.random.key(_whole("--seed", options.seed, 0))
     if options.keep is not None:
-        arguments["keep"] = options.keep
+        arguments["keep"] = _checks.choice("--keep", options.keep, KEEPS)
     return arguments
 
 

@@ -112,12 +112,13 @@ def count(
 ) -> Plan:
     """A plan without time, of tasks that are some of the pairs that are lacking."""
     kept_bytes, num_pairs = _kept_bytes(design.outline), design.outline.num_pairs
+    kinds = list({(task.cell, task.size): task for task in tasks}.values())
     return Plan(
         num_runs=num_pairs,
         num_finished=num_pairs - sum(map(len, lacking.values())),
         num_shards=len(tasks),
-        num_compilations=len({signature(design, machine, task) for task in tasks}),
-        memory_bytes=_COPIES * kept_bytes + _shard_bytes(design, machine, tasks),
+        num_compilations=len({signature(design, machine, task) for task in kinds}),
+        memory_bytes=_COPIES * kept_bytes + _shard_bytes(design, machine, kinds),
         memory_free=free_memory(),
         disk_bytes=kept_bytes if store is not None else 0,
         disk_free=None if store is None else _free_disk(Path(store)),
@@ -131,14 +132,14 @@ def refuse_what_cannot_fit(planned: Plan, outline: Outline) -> None:
       ValueError: with the numbers.
     """
     to_write = planned.disk_bytes * (1 - planned.num_finished / planned.num_runs)
-    for what, needed, free in (
-        ("memory", planned.memory_bytes, planned.memory_free),
-        ("disk", to_write, planned.disk_free),
+    for what, needed, free, copies in (
+        ("memory", planned.memory_bytes, planned.memory_free, _COPIES),
+        ("disk", to_write, planned.disk_free, 1),
     ):
         value = f"{planned.num_runs:,} runs that need {_bytes(needed)} of {what}"
         rule = f"fit in the {_bytes(free or 0)} that are free"
-        if outline.keep == "seeds":
-            smaller = _COPIES * _kept_bytes(outline._replace(keep="moments"))
+        smaller = copies * _kept_bytes(outline._replace(keep="moments"))
+        if outline.keep == "seeds" and smaller < needed:
             rule += f" (keep='moments' needs about {_bytes(smaller)})"
         _checks.require(free is None or needed <= free, "study", value, rule)
 

@@ -4,6 +4,7 @@ A file says with what a process computes, which shard it has under way and how f
 its finished shards took, and how it ended. `pajax status` reads them all.
 """
 
+import contextlib
 import os
 import socket
 import time
@@ -52,7 +53,8 @@ class Journal:
     def end(self, state: str, error: str | None = None) -> None:
         """The process stops working on the store: "finished", "interrupted" or "failed"."""
         self._entry |= {"state": state, "error": error}
-        self._write()
+        with contextlib.suppress(OSError):  # why it stops matters more than saying so
+            self._write()
 
     def _write(self) -> None:
         self._entry["updated"] = time.time()

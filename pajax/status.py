@@ -5,6 +5,7 @@ it is finished), over the processes at work. Shares of shards under way are take
 """
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,16 +55,18 @@ class Status(NamedTuple):
     @property
     def seconds_left(self) -> float | None:
         """Time left, about, by those at work or else by one process; None if nothing is known."""
-        known = [x for x in (cell.seconds_a_run for cell in self.cells) if x is not None]
-        if not known:
+        of_cell = {x.cell: x.seconds_a_run for x in self.cells if x.seconds_a_run is not None}
+        if not of_cell:
             return None
-        usual = sum(known) / len(known)
-        left = sum(
-            (cell.num_runs - cell.num_finished) * _or(cell.seconds_a_run, usual)
-            for cell in self.cells
-        )
-        under_way = sum(entry["now"]["share"] * entry["now"]["pairs"] for entry in self._at_shards)
-        return max(0.0, left - usual * under_way) / max(1, len(self.running))
+        usual = sum(of_cell.values()) / len(of_cell)
+        left = Counter[Cell]()
+        for cell in self.cells:
+            left[cell.cell] = cell.num_runs - cell.num_finished
+        for now in (entry["now"] for entry in self._at_shards):
+            left[Cell(**now["cell"])] -= now["share"] * now["pairs"]
+        # less than none: a shard was finished since, or two processes have the same one
+        seconds = sum(max(0, number) * of_cell.get(cell, usual) for cell, number in left.items())
+        return seconds / max(1, len(self.running))
 
     @property
     def _at_shards(self) -> list[dict[str, Any]]:
@@ -114,7 +117,3 @@ def _cell_status(store: Store, cell: Cell) -> CellStatus:
     seconds = sum(header["seconds"] for _, header in about)
     pairs = store.outline.pairs(cell)
     return CellStatus(cell, len(pairs), finished, seconds / finished if finished else None)
-
-
-def _or(value: float | None, other: float) -> float:
-    return other if value is None else value
