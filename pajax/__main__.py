@@ -175,7 +175,7 @@ def run_study(options: argparse.Namespace) -> int:
     """`pajax study`: goes on where it stopped; a table, and Dataset and picture in the folder."""
     folder = _folder(options)
     px.configure()
-    arguments = _arguments(options) | _running(options)
+    arguments = _arguments(options)
     try:
         dataset = px.study(**arguments, store=folder)
     except px.StudyInterrupted as stop:
@@ -190,8 +190,7 @@ def run_study(options: argparse.Namespace) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     """`pajax plan`: what the study will take."""
     px.configure()
-    arguments = _arguments(options) | _running(options)
-    planned = px.plan(**arguments, store=_folder(options), measure=not options.no_time)
+    planned = px.plan(**_arguments(options), store=_folder(options), measure=not options.no_time)
     print(planned)
     return 0
 
@@ -248,21 +247,34 @@ def _folder(options: argparse.Namespace) -> Path:
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What `pajax.study` and `pajax.plan` are asked."""
-    of_spec = options.study.endswith(".toml")
-    arguments = px.load_spec(options.study) if of_spec else _of_names(options)
-    if of_spec:
-        for name in ("agents", "mechanisms"):
-            given = getattr(options, name)
-            _checks.require(given is None, f"--{name}", given, "be named in the spec instead")
+    numbers = _numbers(options)  # first: parts may take seconds to make
+    if not options.study.endswith(".toml"):
+        return _of_names(options) | numbers
+    for name in ("agents", "mechanisms"):
+        given = getattr(options, name)
+        _checks.require(given is None, f"--{name}", given, "be named in the spec instead")
+    return px.load_spec(options.study) | numbers
+
+
+def _numbers(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of a study, however its parts are named, and how it is run."""
+    found: dict[str, Any] = {}
     if options.seeds is not None:
-        arguments["num_seeds"] = _whole("--seeds", options.seeds, 1)
+        found["num_seeds"] = _whole("--seeds", options.seeds, 1)
     if options.episodes is not None:
-        arguments["num_episodes"] = _whole("--episodes", options.episodes, 1)
+        found["num_episodes"] = _whole("--episodes", options.episodes, 1)
     if options.seed is not None:
-        arguments["key"] = jax.random.key(_whole("--seed", options.seed, 0))
+        found["key"] = jax.random.key(_whole("--seed", options.seed, 0))
     if options.keep is not None:
-        arguments["keep"] = _checks.choice("--keep", options.keep, KEEPS)
-    return arguments
+        found["keep"] = _checks.choice("--keep", options.keep, KEEPS)
+    if options.shard_runs is not None:
+        found["shard_pairs"] = _whole("--shard-runs", options.shard_runs, 1)
+    if options.worker is not None:
+        parts = options.worker.split("/")
+        is_pair = len(parts) == 2
+        _checks.require(is_pair, "--worker", repr(options.worker), "be i/n, the i-th of n from 0")
+        found["worker"] = tuple(_whole("--worker", part, 0) for part in parts)
+    return found
 
 
 def _of_names(options: argparse.Namespace) -> dict[str, Any]:
@@ -277,19 +289,6 @@ def _of_names(options: argparse.Namespace) -> dict[str, Any]:
         "num_episodes": 100_000,
         "num_seeds": 64,
     }
-
-
-def _running(options: argparse.Namespace) -> dict[str, Any]:
-    """How it is run."""
-    found: dict[str, Any] = {}
-    if options.shard_runs is not None:
-        found["shard_pairs"] = _whole("--shard-runs", options.shard_runs, 1)
-    if options.worker is not None:
-        parts = options.worker.split("/")
-        is_pair = len(parts) == 2
-        _checks.require(is_pair, "--worker", repr(options.worker), "be i/n, the i-th of n from 0")
-        found["worker"] = tuple(_whole("--worker", part, 0) for part in parts)
-    return found
 
 
 def _names(options: Any) -> str:

@@ -215,7 +215,9 @@ def _as_plain(leaf: Any) -> Any:
 def _unlike_plain(leaf: Array, like: Any) -> Array:
     """The inverse of `_as_plain`."""
     is_key = jnp.issubdtype(like.dtype, jax.dtypes.prng_key)
-    return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(like)) if is_key else leaf
+    if not is_key:
+        return leaf
+    return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(jnp.zeros((), like.dtype)))
 
 
 def _joined(blocks: list[list[np.ndarray]]) -> list[np.ndarray]:

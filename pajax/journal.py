@@ -28,7 +28,8 @@ class Journal:
         host, pid = socket.gethostname(), os.getpid()
         self._path = folder / FOLDER / f"{host}-{pid}.json"
         self._entry: dict[str, Any] = {"host": host, "pid": pid, **about}
-        self._entry |= {"started": time.time(), "state": "running", "shards": []}
+        self._entry |= {"started": time.time(), "state": "running"}
+        self._entry |= {"num_shards": 0, "num_pairs": 0, "seconds": 0.0}  # finished
         self._write()
 
     def begin(self, cell: Cell, num_pairs: int) -> None:
@@ -44,10 +45,9 @@ class Journal:
 
     def finish(self, seconds: float) -> None:
         """It is finished, after so long."""
-        shard = self._entry.pop("now")
-        self._entry["shards"].append(
-            {"cell": shard["cell"], "pairs": shard["pairs"], "seconds": seconds}
-        )
+        self._entry["num_pairs"] += self._entry.pop("now")["pairs"]
+        self._entry["num_shards"] += 1
+        self._entry["seconds"] += seconds
         self._write()
 
     def end(self, state: str, error: str | None = None) -> None:

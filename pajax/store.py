@@ -33,6 +33,7 @@ from pajax.journal import Journal
 from pajax.kept import Shard
 from pajax.manifest import Manifest, versions
 from pajax.outline import Cell, Outline, Pairs
+from pajax.processes import Crew
 
 #: Seconds between two checkpoints of a shard, at least; and how many times what one takes.
 CHECKPOINT_SECONDS, CHECKPOINT_RATIO = 60.0, 100.0
@@ -125,6 +126,10 @@ class Store:
         path = self._path(cell, pairs).with_suffix(_RESUME)
         path.parent.mkdir(parents=True, exist_ok=True)
         return ShardCheckpoint(path, identity.digest([self._files[cell], versions()]))
+
+    def meet(self, crew: Crew) -> None:
+        """Wait until all processes of the study have added their shards."""
+        crew.wait("end")
 
     def note(self, what: str, *about: Any) -> None:
         """Take note of what this process does; see `pajax.journal.Journal`."""

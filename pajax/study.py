@@ -18,14 +18,15 @@ import xarray as xr
 from jax import Array
 from tqdm.auto import tqdm
 
-from pajax import batch, forecast, kept, results
+from pajax import batch, forecast, identity, kept, processes, results
 from pajax.batch import Checkpoint
 from pajax.config import warn_unless_hoisting
-from pajax.design import Design, make_design
+from pajax.design import Design, entries, make_design
 from pajax.game import Game
 from pajax.kept import Shard
 from pajax.manifest import versions
 from pajax.outline import Cell, Outline, Pairs
+from pajax.processes import Crew
 from pajax.simulate import World
 from pajax.store import Store
 from pajax.work import Machine, Task, Worker, check_worker, cut, list_tasks
@@ -77,7 +78,8 @@ def study(
       shard_pairs: runs in a shard; by default such that it takes some ten seconds.
       chunk_lanes: pairs simulated side by side; by default 64 or 128 on a CPU, by the size of a
         pair, and on an accelerator all that fit its memory.
-      devices: by default all local devices.
+      devices: by default all local devices. Of processes that `jax.distributed.initialize` has
+        joined, each computes its part on its own, and all return the whole Dataset.
       progress: show a bar; by default when standard error is a terminal or in a notebook.
 
     Returns:
@@ -102,32 +104,34 @@ def study(
     )
     worker = check_worker(worker, store is not None)
     machine = Machine.of(design, shard_pairs, chunk_lanes, devices)
-    shelf = Memory(design.outline) if store is None else Store.open(store, design)
-    runner = Runner(design, machine, shelf, worker, progress)
-    planned = forecast.count(design, machine, runner.lacking(), runner.tasks(), store)
-    forecast.refuse_what_cannot_fit(planned, design.outline)
-    try:
-        return runner.run()
-    except KeyboardInterrupt:
-        total = design.outline.num_pairs
-        finished = total - sum(map(len, runner.lacking().values()))
-        dataset = runner.dataset() if finished else None
-        raise StudyInterrupted(dataset, finished, total) from None
+    with processes.together() as crew:
+        crew.wait(f"study {identity.digest(entries(design))} of {num_seeds} seeds")
+        shelf = Memory(design.outline) if store is None else Store.open(store, design)
+        runner = Runner(design, machine, shelf, worker, crew, progress)
+        planned = forecast.count(design, machine, runner.lacking(), runner.tasks(), store)
+        forecast.refuse_what_cannot_fit(planned, design.outline)
+        try:
+            return runner.run()
+        except KeyboardInterrupt:
+            total = design.outline.num_pairs
+            finished = total - sum(map(len, runner.lacking().values()))
+            dataset = runner.dataset() if finished else None
+            raise StudyInterrupted(dataset, finished, total) from None
 
 
-class Shelf(Protocol):
+class Shelf(results.Shelf, Protocol):
     """Where finished shards go: a `Store`, or `Memory`."""
 
     def missing(self, cell: Cell) -> Pairs:
         """The pairs of a cell that no shard has."""
         ...
 
-    def shards(self, cell: Cell) -> Iterator[Shard]:
-        """The finished shards of a cell."""
-        ...
-
     def write(self, cell: Cell, shard: Shard) -> None:
         """Add a shard."""
+        ...
+
+    def meet(self, crew: Crew) -> None:
+        """Wait until all processes of the study have added theirs."""
         ...
 
     def checkpoint(self, cell: Cell, pairs: Pairs) -> Checkpoint | None:
@@ -158,6 +162,11 @@ class Memory:
         """Add a shard."""
         self._shards[cell].append(shard)
 
+    def meet(self, crew: Crew) -> None:
+        """Give all processes the shards of each."""
+        for cell in self._outline.cells:
+            self._shards[cell] = [x for shards in crew.share(self._shards[cell]) for x in shards]
+
     def checkpoint(self, cell: Cell, pairs: Pairs) -> None:
         """Nothing would be left of it."""
 
@@ -174,10 +183,13 @@ class Runner:
         machine: Machine,
         shelf: Shelf,
         worker: Worker,
+        crew: Crew,
         progress: bool | None,
     ) -> None:
         self._design, self._machine, self._shelf = design, machine, shelf
-        self._worker, self._progress = worker, progress
+        self._worker, self._crew = worker, crew
+        # one bar, of one part, says enough
+        self._hide = True if crew.number else None if progress is None else not progress
         self._worlds: dict[str, World] = {}
 
     def lacking(self) -> dict[Cell, Pairs]:
@@ -194,9 +206,10 @@ class Runner:
             tasks = self.tasks()
             while True:
                 self._compute(tasks)
+                self._shelf.meet(self._crew)
                 dataset = self.dataset()
                 tasks = self.tasks()  # what was found damaged
-                if not tasks:
+                if not any(self._crew.share(bool(tasks))):
                     break
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
@@ -211,9 +224,8 @@ class Runner:
 
     def _compute(self, tasks: list[Task]) -> None:
         """Compute shards; one for which the memory does not suffice is cut in two."""
-        hide = None if self._progress is None else not self._progress
         total = sum(len(task.pairs) for task in tasks) * self._design.outline.num_episodes
-        with tqdm(total=total, disable=hide, unit="ep", unit_scale=True) as bar:
+        with tqdm(total=total, disable=self._hide, unit="ep", unit_scale=True) as bar:
             left = tasks[::-1]
             while left:
                 task = left.pop()
@@ -248,6 +260,7 @@ class Runner:
             nonlocal done
             done += episodes
             update(episodes * len(pairs))
+            self._crew.look()
             shelf.note("progress", done / outline.num_episodes)
 
         record = np.array(outline.record)

@@ -67,13 +67,13 @@ class Task(NamedTuple):
 
 
 def check_worker(worker: Any, has_store: bool) -> Worker:
-    """A worker (i, n); None is the only one.
+    """A worker (i, n); None is this process, of all that share the study.
 
     Raises:
       ValueError: it is not a pair of whole numbers with 0 <= i < n, or there is no store.
     """
     if worker is None:
-        return Worker()
+        return Worker(jax.process_index(), jax.process_count())
     is_pair = isinstance(worker, tuple | list) and len(worker) == 2
     _checks.require(is_pair, "worker", repr(worker), "be (i, n), the i-th of n from 0")
     _checks.require(has_store, "worker", worker, "come with a store that all workers share")

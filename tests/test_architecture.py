@@ -101,7 +101,7 @@ STORED = {
     "results.py",
     "files.py",
 }
-ASKED = {"grids.py", "specs.py", "forecast.py", "status.py", "study.py", "processes.py"}
+ASKED = {"grids.py", "specs.py", "forecast.py", "status.py", "study.py"}
 SHOWN = {"statistics.py", "tables.py", "plotting.py", "__main__.py"}
 HOST = STUDIES | STORED | ASKED | SHOWN
 

@@ -213,7 +213,7 @@ def signatures(design):
     """By cell, of shards of four runs."""
     made = Machine.of(design, 4, None, None)
     lacking = {cell: design.outline.pairs(cell) for cell in design.outline.cells}
-    tasks = list_tasks(design.outline, made, lacking, Worker())
+    tasks = list_tasks(design.outline, made, lacking, Worker(0, 1))
     return {task.cell: signature(design, made, task) for task in tasks}
 
 
