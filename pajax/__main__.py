@@ -73,6 +73,8 @@ DEFAULT_MECHANISMS = ("none", "flat", "2-level", "4-level", "two-phase", "oracle
 
 
 FAILED, BAD_INPUT, NOT_FINITE = 1, 2, 3
+#: Agents of a study that still gets a picture, which has a column for each.
+MOST_COLUMNS = 12
 _BAD_PATHS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 
@@ -215,14 +217,15 @@ def run_merge(options: argparse.Namespace) -> int:
 
 
 def _write(dataset: xr.Dataset, folder: Path) -> int:
-    """Print the table; write the Dataset and, of every group of games, the picture."""
+    """Print the table; write the Dataset and, of the first game, the picture."""
     print(tables.format_summary(px.statistics.summary(dataset)))
-    saved = px.save(dataset, folder / "results.npz")
-    picture = folder / "overview.png"
-    with archive.atomic_file(picture) as file:
-        figure = px.plotting.overview(dataset, title=folder.resolve().name.capitalize())
-        figure.savefig(file, format="png", dpi=160)
-    print(f"\nWrote {saved} and {picture}.")
+    written = [px.save(dataset, folder / "results.npz")]
+    if dataset.sizes["agent"] <= MOST_COLUMNS:
+        written.append(folder / "overview.png")
+        with archive.atomic_file(written[-1]) as file:
+            figure = px.plotting.overview(dataset, title=folder.resolve().name.capitalize())
+            figure.savefig(file, format="png", dpi=160)
+    print(f"\nWrote {' and '.join(map(str, written))}.")
     return 0 if _is_finite(dataset) else NOT_FINITE
 
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import socket
 import zipfile
 import zlib
@@ -136,14 +137,14 @@ class atomic_file:  # noqa: N801, used as a function
 
 
 def _suffix() -> str:
-    """What tells the unfinished files of this process from those of any other."""
-    return f".{socket.gethostname()}.{os.getpid()}{_PART}"
+    """What tells an unfinished file from any other, and whose it is."""
+    return f".{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}{_PART}"
 
 
 def remove_parts(folder: Path) -> None:
     """Remove unfinished files in a folder that processes of this machine left when they died."""
     for path in folder.rglob(f"*.{socket.gethostname()}.*{_PART}"):
-        if not _is_alive(path.name.removesuffix(_PART).rpartition(".")[2]):
+        if not _is_alive(path.name.split(".")[-3]):
             path.unlink(missing_ok=True)
 
 

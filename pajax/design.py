@@ -17,13 +17,15 @@ import numpy as np
 from jax import Array
 
 from pajax import _checks, identity, planning
-from pajax._pytree import with_lanes
+from pajax._pytree import map_with_rank, with_lanes
 from pajax.game import Game
 from pajax.outline import Cell, Group, Outline
 from pajax.simulate import check_parts, start
 from pajax.stages import checkpoints, make_schedule
 
 KEEPS = ("seeds", "moments")
+#: Runs of a cell, at most: their numbers alone take 16 bytes each.
+MAX_RUNS = 2**28
 
 
 class Parts(NamedTuple):
@@ -96,6 +98,9 @@ def make_design(
         num_seeds=num_seeds,
         keep=keep,
     )
+    largest = max(len(group) for group in outline.groups.values()) * num_seeds
+    rule = f"make at most {MAX_RUNS:,} runs of a cell"
+    _checks.require(largest <= MAX_RUNS, "num_seeds", f"{num_seeds} ({largest:,} runs)", rule)
     return Design(outline, key, groups, agents, mechanisms)
 
 
@@ -142,6 +147,9 @@ def _check_names(argument: str, parts: Any) -> None:
     for name in parts:
         is_name = isinstance(name, str) and bool(name.strip())
         _checks.require(is_name, argument, f"the name {name!r}", "have names that are strings")
+        # games of a group are labelled NAME/0, NAME/1
+        has_slash = argument == "game" and "/" in name
+        _checks.require(not has_slash, argument, f"the name {name!r}", "have names without /")
 
 
 def _in_each_group(
@@ -158,23 +166,43 @@ def _in_each_group(
     }
 
 
+def form(parts: Parts) -> Any:
+    """What tracing depends on; equal for parts that share a compilation."""
+
+    def of_leaf(leaf: Any, rank: int) -> str:
+        dtype = jax.dtypes.canonicalize_dtype(np.asarray(leaf).dtype).name
+        return f"{np.shape(leaf)[:rank]} {np.ndim(leaf) > rank} {dtype}"
+
+    forms = jax.tree.leaves([map_with_rank(of_leaf, part) for part in parts])
+    return jax.tree.structure(parts), *forms
+
+
 def rehearse(design: Design) -> dict[Cell, int]:
-    """Trace the first stage of every cell, so that what cannot run fails before anything does.
+    """Trace the first stage of every form of cell, so that what cannot run fails at once.
 
     Returns:
       Bytes of the state of one pair, by cell.
     """
+    of_form: dict[Any, int] = {}
     sizes = {}
-    begin = functools.partial(start, num_episodes=design.outline.num_episodes)
     for cell in design.outline.cells:
         parts = design.parts(cell)
-        parts = tuple(with_lanes(part, parts.game.lanes) for part in parts)
-        opening = jax.eval_shape(begin, *parts)
-        jax.eval_shape(parts[1].begin, opening.agent, opening.contract)
-        jax.eval_shape(parts[2].report, opening.mechanism)
-        num_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(opening))
-        sizes[cell] = num_bytes // math.prod(parts[0].lanes)
+        key = form(parts)
+        if key not in of_form:
+            of_form[key] = _pair_bytes(parts, design.outline.num_episodes)
+        sizes[cell] = of_form[key]
     return sizes
+
+
+def _pair_bytes(parts: Parts, num_episodes: int) -> int:
+    """Bytes of the state of a pair, by tracing the first stage."""
+    game, agent, mechanism = (with_lanes(part, parts.game.lanes) for part in parts)
+    begin = functools.partial(start, num_episodes=num_episodes)
+    opening = jax.eval_shape(begin, game, agent, mechanism)
+    jax.eval_shape(agent.begin, opening.agent, opening.contract)
+    jax.eval_shape(mechanism.report, opening.mechanism)
+    num_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(opening))
+    return num_bytes // math.prod(game.lanes)
 
 
 # What a design is, by value
@@ -199,24 +227,37 @@ def entries(design: Design) -> dict[str, Any]:
     return found
 
 
-def cell_identity(design: Design, cell: Cell) -> str:
-    """A hash of all that the results of a cell depend on, but its seeds and single games."""
-    parts = [identity.describe(part) for part in design.parts(cell)]
-    return identity.digest([_settings(design), *parts])
+def identities(design: Design) -> dict[Cell, tuple[str, list[str]]]:
+    """Hashes of all that results depend on but seeds, by cell.
 
+    The first is of what all games of a cell share; then one for each game, of what it has of its
+    own in all parts.
+    """
+    settings = _settings(design)
+    known: dict[Any, Any] = {}
 
-def game_identities(design: Design, cell: Cell) -> list[str]:
-    """For each game of a cell a hash of its own arrays, in all parts."""
-    each = [
-        identity.each_game(part, len(design.outline.groups[cell.group]))
-        for part in design.parts(cell)
-    ]
-    return [identity.digest(list(of_parts)) for of_parts in zip(*each, strict=True)]
+    def of_part(part: Any, num_games: int) -> Any:
+        key = id(part), num_games
+        if key not in known:
+            known[key] = identity.describe(part), identity.each_game(part, num_games)
+        return known[key]
+
+    found = {}
+    for cell in design.outline.cells:
+        number = len(design.outline.groups[cell.group])
+        described = [of_part(part, number) for part in design.parts(cell)]
+        own = [part for _, part in described if part[0] is not None]
+        each = [identity.digest(list(of_parts)) for of_parts in zip(*own, strict=True)]
+        found[cell] = identity.digest([settings, *(part for part, _ in described)]), each
+    return found
 
 
 def _settings(design: Design) -> dict[str, Any]:
+    from pajax import __version__
+
     outline = design.outline
     return {
+        "pajax": __version__,  # stands for its code
         "key": outline.key,
         "num_episodes": outline.num_episodes,
         "record": identity.describe(np.array(outline.record)),

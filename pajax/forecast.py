@@ -6,6 +6,7 @@ taken for all of them. What is compiled for that need not be compiled again in t
 """
 
 import contextlib
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -120,7 +121,7 @@ def count(
         num_compilations=len({signature(design, machine, task) for task in kinds}),
         memory_bytes=_COPIES * kept_bytes + _shard_bytes(design, machine, kinds),
         memory_free=free_memory(),
-        disk_bytes=kept_bytes if store is not None else 0,
+        disk_bytes=_disk_bytes(design.outline, machine) if store is not None else 0,
         disk_free=None if store is None else _free_disk(Path(store)),
     )
 
@@ -150,6 +151,18 @@ def _kept_bytes(outline: Outline) -> int:
     if outline.keep == "seeds":
         return outline.num_pairs * entries * _NUMBER
     return outline.num_pairs // outline.num_seeds * entries * _MOMENTS_ENTRY
+
+
+def _disk_bytes(outline: Outline, machine: Machine) -> int:
+    """Bytes of all shards; those of moments hold each of their games apart."""
+    if outline.keep == "seeds":
+        return _kept_bytes(outline)
+    entries, found = len(kept.VARIABLES) * len(outline.record), 0
+    for cell in outline.cells:
+        group = outline.groups[cell.group]
+        size = machine.shard_size(outline.num_episodes * group.horizon)
+        found += len(group) * math.ceil(outline.num_seeds / size) * entries * _MOMENTS_ENTRY
+    return found
 
 
 def _shard_bytes(design: Design, machine: Machine, tasks: list[Task]) -> int:

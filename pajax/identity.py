@@ -4,18 +4,23 @@ Two parts with equal descriptions do the same computation. A description is a tr
 numbers and strings as they are, arrays by a hash of their bytes (small ones by their values),
 objects by their class and fields, functions by their name, the values they close over, and a hash
 of their compiled code. The code of pajax itself is left out, since its version stands for it; of
-a class from elsewhere the methods are part of the description, so that a learner that was edited
-in a notebook is not taken for what it was. What such methods call in turn is not looked at.
+a class from elsewhere the methods and constants are part of the description, and so are the
+globals that they read, so that a learner that was edited in a notebook is not taken for what it
+was. Code of installed libraries is looked at where a part holds it, but not what it calls in turn.
 
 An array field may have lanes, one entry for each game. Those are described game by game, in
 `each_game`, so that more games leave the description of the first ones as it was.
 """
 
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
 import json
+import math
+import pickle
+import sys
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -37,7 +42,7 @@ def digest(value: Any) -> str:
 
 def describe(value: Any) -> Any:
     """A JSON value that says what `value` is."""
-    return _describe(value, ())
+    return _describe(value, (), by_game=True)
 
 
 def each_game(part: Any, num_games: int) -> list[str | None]:
@@ -64,17 +69,24 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _describe(value: Any, above: tuple[int, ...]) -> Any:
-    """`above` holds the ids of what this value is inside of, since closures can be circular."""
+def _describe(value: Any, above: tuple[int, ...], by_game: bool = False) -> Any:
+    """`above` holds the ids of what this value is inside of, since closures can be circular.
+
+    `by_game` says whether `each_game` will look at this value, too.
+    """
     if value is None or isinstance(value, bool | int | str):
         return value
-    if isinstance(value, float | np.ndarray | np.generic | jax.Array):
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if _is_key(value):
+        return {"key": str(jax.random.key_impl(value)), "data": _key_data(value).tolist()}
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
         return _describe_array(_canonical(value))
     if id(value) in above:
         return "itself"
     inside = functools.partial(_describe, above=(*above, id(value)))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _named_class(value, inside) | _fields(value, inside)
+        return _named_class(value, inside) | _fields(value, inside, by_game)
     if isinstance(value, functools.partial):  # also jax.tree_util.Partial
         return {
             "function": inside(value.func),
@@ -91,42 +103,63 @@ def _describe(value: Any, above: tuple[int, ...]) -> Any:
         return sorted((inside(item) for item in value), key=json.dumps)
     if isinstance(value, Iterable) and not isinstance(value, bytes):
         return [inside(item) for item in value]
-    if isinstance(value, type | types.BuiltinFunctionType | types.ModuleType | bytes):
+    if isinstance(value, type | types.ModuleType):
         return _name(value)
-    if hasattr(value, "__wrapped__"):  # of jit and its like, which know in what file they are
-        return {"class": _name(type(value)), "of": inside(value.__wrapped__)}
-    return _named_class(value, inside) | {
-        name: inside(item) for name, item in getattr(value, "__dict__", {}).items()
-    }
+    if wrapped := getattr(value, "__wrapped__", None):  # of jit and its like
+        return {"class": _name(type(value)), "of": inside(wrapped)}
+    if state := getattr(value, "__dict__", None):
+        return _named_class(value, inside) | {name: inside(item) for name, item in state.items()}
+    return _named_class(value, inside) | {"pickled": _hash(_pickled(value))}
 
 
-def _fields(value: Any, inside: Any) -> dict[str, Any]:
-    """The fields of a dataclass; of a laned array what all games share."""
+def _pickled(value: Any) -> bytes:
+    """What has no parts to look at, such as a built-in function or a fraction."""
+    try:
+        return pickle.dumps(value, protocol=4)
+    except Exception as error:
+        rule = f"be a function, an array, or an object that can be pickled ({error})"
+        raise ValueError(f"part: got {value!r} in it, must {rule}") from error
+
+
+def _fields(value: Any, inside: Any, by_game: bool) -> dict[str, Any]:
+    """The fields of a dataclass; if `by_game`, of a laned array what all games share."""
 
     def of_field(field: dataclasses.Field[Any]) -> Any:
         item = getattr(value, field.name)
-        axes = field.metadata.get("axes")
-        if axes is None or not isinstance(item, _NUMBERS):
+        if dataclasses.is_dataclass(item):
+            return inside(item, by_game=by_game)
+        if not _is_array_field(field, item):
             return inside(item)
         array = _canonical(item)
-        if array.ndim > len(axes):
+        if by_game and array.ndim > len(field.metadata["axes"]):
             return {"dtype": array.dtype.name, "shape": [*array.shape[:-1], "game"]}
         return _describe_array(array)
 
     return {field.name: of_field(field) for field in dataclasses.fields(value)}
 
 
-_NUMBERS = (int, float, np.ndarray, np.generic, jax.Array)
-
-
 def _arrays(part: Any) -> Iterator[tuple[np.ndarray, int]]:
     """The arrays of a part, and of the parts in it, with their numbers of declared axes."""
     for field in dataclasses.fields(part):
-        item, axes = getattr(part, field.name), field.metadata.get("axes")
+        item = getattr(part, field.name)
         if dataclasses.is_dataclass(item):
             yield from _arrays(item)
-        elif axes is not None and isinstance(item, _NUMBERS):
-            yield _canonical(item), len(axes)
+        elif _is_array_field(field, item):
+            yield _canonical(item), len(field.metadata["axes"])
+
+
+def _is_array_field(field: dataclasses.Field[Any], item: Any) -> bool:
+    numbers = (int, float, np.ndarray, np.generic, jax.Array)
+    return "axes" in field.metadata and isinstance(item, numbers) and not _is_key(item)
+
+
+def _is_key(value: Any) -> bool:
+    is_array = isinstance(value, jax.Array)
+    return is_array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
+def _key_data(value: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(value))
 
 
 def _canonical(value: Any) -> np.ndarray:
@@ -148,21 +181,22 @@ def _describe_array(array: np.ndarray) -> Any:
 
 
 def _named_class(value: Any, inside: Any) -> dict[str, Any]:
-    """The name of an object's class and, unless it is ours, its code."""
+    """The name of an object's class and, unless it is ours, its code and constants."""
     found = {"class": _name(type(value))}
-    methods = (
-        (name, inspect.unwrap(getattr(item, "fget", item)))  # what a decorator was put on
-        for cls in type(value).__mro__[::-1]  # the last one counts
-        if not _is_known(cls)
-        for name, item in vars(cls).items()
-        if name == "__call__" or not name.startswith("__")
-    )
-    own = {
-        name: _function(item, inside)
-        for name, item in methods
-        if isinstance(item, types.FunctionType)
-    }
+    of_fields = {field.name for field in getattr(value, "__dataclass_fields__", {}).values()}
+    own: dict[str, Any] = {}
+    for cls in type(value).__mro__[::-1]:  # the last one counts
+        for name, item in () if _is_known(cls) else vars(cls).items():
+            bare = inspect.unwrap(getattr(item, "fget", getattr(item, "__func__", item)))
+            is_own = name == "__call__" or not (name.startswith("__") or name in of_fields)
+            if is_own and isinstance(bare, types.FunctionType):
+                own[name] = _function(bare, inside)
+            elif is_own and isinstance(item, _CONSTANTS):
+                own[name] = inside(item)
     return found | ({"methods": digest(own)} if own else {})
+
+
+_CONSTANTS = (bool, int, float, str, tuple, list, dict, np.ndarray, np.generic, jax.Array)
 
 
 def _is_known(cls: type) -> bool:
@@ -176,7 +210,25 @@ def _function(value: types.FunctionType, inside: Any) -> dict[str, Any]:
         found["code"] = _hash(repr(_code(value.__code__)).encode())
     cells = [cell.cell_contents for cell in value.__closure__ or ()]
     found["values"] = inside([cells, value.__defaults__, value.__kwdefaults__])
+    if not _is_installed(value):
+        names = sorted(_globals(value.__code__) & value.__globals__.keys())
+        found["globals"] = {name: inside(value.__globals__[name]) for name in names}
     return found
+
+
+def _is_installed(function: types.FunctionType) -> bool:
+    """Whether a function is of a library, whose globals do not change from day to day."""
+    root = function.__module__.partition(".")[0]
+    places = ("site-packages", "dist-packages", "<frozen")
+    is_library = any(place in function.__code__.co_filename for place in places)
+    return is_library or root == "pajax" or root in sys.stdlib_module_names - {"__main__"}
+
+
+def _globals(code: types.CodeType) -> set[str]:
+    """Names of the globals that code reads, that of functions in it included."""
+    own = {x.argval for x in dis.get_instructions(code) if x.opname == "LOAD_GLOBAL"}
+    inner = (_globals(x) for x in code.co_consts if isinstance(x, types.CodeType))
+    return own.union(*inner)
 
 
 def _code(code: types.CodeType) -> tuple[Any, ...]:
@@ -191,8 +243,6 @@ def _code(code: types.CodeType) -> tuple[Any, ...]:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, bytes):
-        return _hash(value)
     module = getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", repr(value))
     return f"{module}.{name}" if module else name

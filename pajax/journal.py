@@ -1,4 +1,4 @@
-"""Who works on a store: one small file for each process, which it alone writes.
+"""Who works on a store: one small file for each call of a study, which it alone writes.
 
 A file says with what a process computes, which shard it has under way and how far it is, how long
 its finished shards took, and how it ended. `pajax status` reads them all.
@@ -22,15 +22,16 @@ FOLDER = "journals"
 
 
 class Journal:
-    """What this process does for a store."""
+    """What this process does for a store; without a folder nobody reads it."""
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path | None, about: Mapping[str, Any]) -> None:
         host, pid = socket.gethostname(), os.getpid()
-        self._path = folder / FOLDER / f"{host}-{pid}.json"
+        # two calls of one process are two entries
+        name = f"{host}-{pid}-{time.time_ns() // 1_000_000}.json"
+        self._path = None if folder is None else folder / FOLDER / name
         self._entry: dict[str, Any] = {"host": host, "pid": pid, **about}
-        self._entry |= {"started": time.time(), "state": "running"}
+        self._entry |= {"started": time.time(), "updated": 0.0, "state": "running"}
         self._entry |= {"num_shards": 0, "num_pairs": 0, "seconds": 0.0}  # finished
-        self._write()
 
     def begin(self, cell: Cell, num_pairs: int) -> None:
         """A shard is begun."""
@@ -53,12 +54,14 @@ class Journal:
     def end(self, state: str, error: str | None = None) -> None:
         """The process stops working on the store: "finished", "interrupted" or "failed"."""
         self._entry |= {"state": state, "error": error}
-        with contextlib.suppress(OSError):  # why it stops matters more than saying so
+        if self._entry["updated"]:  # there was anything to do
             self._write()
 
     def _write(self) -> None:
         self._entry["updated"] = time.time()
-        archive.write_json(self._path, self._entry)
+        if self._path is not None:
+            with contextlib.suppress(OSError):  # a full disk stops what is worth more than this
+                archive.write_json(self._path, self._entry)
 
 
 def read_all(folder: Path) -> list[dict[str, Any]]:
@@ -68,6 +71,8 @@ def read_all(folder: Path) -> list[dict[str, Any]]:
         try:
             entry = archive.read_json(path)
         except (archive.DamagedError, FileNotFoundError):
+            continue
+        if not (isinstance(entry, dict) and "state" in entry):
             continue
         if entry["state"] == "running" and not _is_running(entry):
             entry["state"] = "lost"

@@ -83,6 +83,10 @@ class Way(Protocol):
         """What a shard holds of `VARIABLES`, [pair, episode] each."""
         ...
 
+    def pack(self, shards: list[Shard]) -> list[Shard]:
+        """The same in less room, if it can be had."""
+        ...
+
     def join(self, shards: Iterable[Shard], shape: tuple[int, int, int]) -> Arrays:
         """Variables of a Dataset, [game, ...] each, from shards of (games, seeds, episodes)."""
         ...
@@ -106,6 +110,10 @@ class Seeds:
     def reduce(self, pairs: Pairs, variables: Mapping[str, np.ndarray]) -> Arrays:
         """The variables themselves."""
         return {name: variables[name] for name in VARIABLES}
+
+    def pack(self, shards: list[Shard]) -> list[Shard]:
+        """Runs take what room they take."""
+        return shards
 
     def join(self, shards: Iterable[Shard], shape: tuple[int, int, int]) -> Arrays:
         """Variables [game, seed, episode], NaN where no shard has the pair; and the status."""
@@ -141,6 +149,19 @@ class OnlyMoments:
             found[f"{g}/status"] = np.bincount(ended[mine], minlength=NOT_RUN)
         return found
 
+    def pack(self, shards: list[Shard]) -> list[Shard]:
+        """One shard of all runs."""
+        if len(shards) < 2:
+            return shards
+        pairs = Pairs(*map(np.concatenate, zip(*(shard.pairs for shard in shards), strict=True)))
+        arrays: Arrays = {}
+        for g in np.unique(pairs.game).tolist():
+            mine = [shard.arrays for shard in shards if f"{g}/status" in shard.arrays]
+            merged = moments.merge(*(_moments_of(found, g) for found in mine))
+            arrays |= {f"{g}/{name}": array for name, array in merged._asdict().items()}
+            arrays[f"{g}/status"] = np.sum([found[f"{g}/status"] for found in mine], 0)
+        return [Shard(pairs, arrays, shards[0].about)]
+
     def join(self, shards: Iterable[Shard], shape: tuple[int, int, int]) -> Arrays:
         """Variables [game, episode] and so on, NaN for a game that no shard has."""
         num_games, _, num_episodes = shape
@@ -149,10 +170,14 @@ class OnlyMoments:
         ended = np.zeros((num_games, NOT_RUN), np.int64)
         for pairs, arrays, _ in shards:
             for g in np.unique(pairs.game[pairs.game < num_games]).tolist():
-                fields = {name: arrays[f"{g}/{name}"] for name in Moments._fields}
-                of_game[g] = moments.merge(of_game[g], Moments(**fields))
+                of_game[g] = moments.merge(of_game[g], _moments_of(arrays, g))
                 ended[g] += arrays[f"{g}/status"]
         return _described(of_game) | _counted(ended)
+
+
+def _moments_of(arrays: Arrays, game: int) -> Moments:
+    """Those of a game, of what a shard holds."""
+    return Moments(**{name: arrays[f"{game}/{name}"] for name in Moments._fields})
 
 
 def _described(of_game: list[Moments]) -> Arrays:

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from pajax import _checks, archive, identity
-from pajax.design import Design, cell_identity, entries, game_identities
+from pajax.design import Design, entries, identities
 from pajax.outline import Cell, Outline
 
 FORMAT, NAME = 1, "manifest.json"
@@ -24,10 +24,11 @@ _MAX_LINES = 20
 
 
 class Files(NamedTuple):
-    """What the files of a cell depend on, as hashes."""
+    """What the shards of a cell depend on, as hashes, and how many were asked for."""
 
     digest: str  # of all that its games share; the name of its folder
     games: list[str]  # of what each game has of its own
+    num_seeds: int  # asked for
 
 
 class Manifest(NamedTuple):
@@ -43,10 +44,8 @@ class Manifest(NamedTuple):
     @staticmethod
     def of(design: Design) -> "Manifest":
         """That of a store which begins now."""
-        files = {
-            cell: Files(cell_identity(design, cell), game_identities(design, cell))
-            for cell in design.outline.cells
-        }
+        number = design.outline.num_seeds
+        files = {cell: Files(*of, number) for cell, of in identities(design).items()}
         device = jax.devices()[0].device_kind
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         return Manifest(design.outline, files, entries(design), versions(), device, now)
@@ -61,7 +60,8 @@ class Manifest(NamedTuple):
           FileNotFoundError: there is none.
         """
         found = archive.read_json(folder / NAME)
-        is_known = isinstance(found, dict) and found.get("format", FORMAT + 1) <= FORMAT
+        number = found.get("format") if isinstance(found, dict) else None
+        is_known = isinstance(number, int) and number <= FORMAT
         _checks.require(is_known, "store", folder, f"have a {NAME} of format at most {FORMAT}")
         if found.pop("digest", None) != identity.digest(found):
             raise archive.DamagedError(f"{folder / NAME}: the digest does not match")
@@ -82,7 +82,9 @@ class Manifest(NamedTuple):
         """With what another has, which it does not contradict."""
         files = {**other.files, **self.files}
         for cell, of_cell in other.files.items():
-            files[cell] = max(files[cell], of_cell, key=lambda of: len(of.games))
+            digest, games, number = files[cell]
+            games = max(games, of_cell.games, key=len)
+            files[cell] = Files(digest, games, max(number, of_cell.num_seeds))
         return self._replace(
             outline=self.outline.union(other.outline),
             files=files,

@@ -92,9 +92,22 @@ class Outline(NamedTuple):
         ]
 
     @property
+    def num_cells(self) -> int:
+        """How many cells there are."""
+        return len(self.groups) * len(self.mechanisms) * len(self.agents)
+
+    def place(self, cell: Cell) -> int:
+        """The place of a cell among all."""
+        names = (self.groups, self.mechanisms, self.agents)
+        at = zip((cell.group, cell.mechanism, cell.agent), names, strict=True)
+        group, mechanism, agent = ([*known].index(name) for name, known in at)
+        return (group * len(self.mechanisms) + mechanism) * len(self.agents) + agent
+
+    @property
     def num_pairs(self) -> int:
         """Pairs in all cells."""
-        return sum(len(self.groups[cell.group]) * self.num_seeds for cell in self.cells)
+        games = sum(len(group) for group in self.groups.values())
+        return games * self.num_seeds * len(self.mechanisms) * len(self.agents)
 
     def pairs(self, cell: Cell) -> Pairs:
         """All pairs of a cell, game by game."""

@@ -6,6 +6,7 @@ it is finished), over the processes at work. Shares of shards under way are take
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,10 +48,9 @@ class Status(NamedTuple):
 
     @property
     def failed(self) -> list[dict[str, Any]]:
-        """The journals of processes that failed or died, if nothing was begun since."""
-        latest = max((entry["started"] for entry in self.journals), default=0.0)
-        is_bad = lambda entry: entry["state"] in ("failed", "lost")  # noqa: E731
-        return [x for x in self.journals if is_bad(x) and x["updated"] >= latest]
+        """The journals of processes that failed or died, if nobody began the same part since."""
+        latest = {tuple(entry["worker"]): entry for entry in self.journals}
+        return [x for x in latest.values() if x["state"] in ("failed", "lost")]
 
     @property
     def seconds_left(self) -> float | None:
@@ -62,15 +62,11 @@ class Status(NamedTuple):
         left = Counter[Cell]()
         for cell in self.cells:
             left[cell.cell] = cell.num_runs - cell.num_finished
-        for now in (entry["now"] for entry in self._at_shards):
+        for now in (entry["now"] for entry in self.running if "now" in entry):
             left[Cell(**now["cell"])] -= now["share"] * now["pairs"]
         # less than none: a shard was finished since, or two processes have the same one
         seconds = sum(max(0, number) * of_cell.get(cell, usual) for cell, number in left.items())
         return seconds / max(1, len(self.running))
-
-    @property
-    def _at_shards(self) -> list[dict[str, Any]]:
-        return [entry for entry in self.running if "now" in entry]
 
     def __str__(self) -> str:
         share = self.num_finished / self.num_runs
@@ -79,15 +75,9 @@ class Status(NamedTuple):
         for cell in self.cells:
             done = f"{cell.num_finished:,} of {cell.num_runs:,}"
             lines.append(f"  {cell.cell!s:{width}}  {done}")
-        for entry in self._at_shards:
-            now = entry["now"]
-            lines.append(
-                f"running on {entry['host']} (process {entry['pid']}): "
-                f"{Cell(**now['cell'])}, {now['pairs']:,} runs, {now['share']:.0%}"
-            )
-        for entry in self.failed:
-            what = entry.get("error") or "ended without a word"
-            lines.append(f"{entry['state']} on {entry['host']} (process {entry['pid']}): {what}")
+        for entry in (*self.running, *self.failed):
+            where = f"{entry['state']} on {entry['host']} (process {entry['pid']})"
+            lines.append(f"{where}: {_doing(entry)}")
         if self.num_finished < self.num_runs:
             lines.append(self._time_left())
         return "\n".join(lines)
@@ -99,6 +89,16 @@ class Status(NamedTuple):
         return f"time left: about {duration(self.seconds_left)} ({who})"
 
 
+def _doing(entry: Mapping[str, Any]) -> str:
+    """What a process does, or why it ended."""
+    if entry["state"] != "running":
+        return entry.get("error") or "ended without a word"
+    if "now" not in entry:
+        return "between two shards"
+    now = entry["now"]
+    return f"{Cell(**now['cell'])}, {now['pairs']:,} runs, {now['share']:.0%}"
+
+
 def status(folder: str | os.PathLike[str]) -> Status:
     """How far a stored study is.
 
@@ -107,13 +107,12 @@ def status(folder: str | os.PathLike[str]) -> Status:
       ValueError: its manifest is damaged.
     """
     store = Store.read(folder)
-    cells = [_cell_status(store, cell) for cell in store.outline.cells]
+    cells = [_cell_status(store, cell, number) for cell, number in store.num_runs().items()]
     return Status(cells, journal.read_all(Path(folder)))
 
 
-def _cell_status(store: Store, cell: Cell) -> CellStatus:
+def _cell_status(store: Store, cell: Cell, num_runs: int) -> CellStatus:
     about = store.glance(cell)
     finished = sum(number for number, _ in about)
     seconds = sum(header["seconds"] for _, header in about)
-    pairs = store.outline.pairs(cell)
-    return CellStatus(cell, len(pairs), finished, seconds / finished if finished else None)
+    return CellStatus(cell, num_runs, finished, seconds / finished if finished else None)

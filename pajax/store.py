@@ -24,12 +24,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from pajax import _checks, archive, identity, journal, manifest
 from pajax.batch import Snapshot
 from pajax.design import Design
-from pajax.journal import Journal
 from pajax.kept import Shard
 from pajax.manifest import Manifest, versions
 from pajax.outline import Cell, Outline, Pairs
@@ -46,7 +46,8 @@ class Store:
     def __init__(self, folder: Path, content: Manifest, is_open: bool = False) -> None:
         self.folder, self._files, self._is_open = folder, content.files, is_open
         self.outline: Outline = content.outline
-        self._journal: Journal | None = None
+        self.num_damaged = 0  # files found so far
+        self._peeked: dict[Path, Any] = {}  # headers and pairs of shards
 
     @staticmethod
     def read(folder: str | os.PathLike[str]) -> "Store":
@@ -107,6 +108,10 @@ class Store:
                 header, arrays = content
                 yield Shard(pairs, arrays, header["about"])
 
+    def num_runs(self) -> dict[Cell, int]:
+        """How many runs of each cell were ever asked for."""
+        return {cell: len(of.games) * of.num_seeds for cell, of in self._files.items()}
+
     def glance(self, cell: Cell) -> list[tuple[int, dict[str, Any]]]:
         """Of each finished shard the number of its pairs, and versions, device and seconds."""
         return [(len(pairs), header["about"]) for _, header, pairs in self._found(cell)]
@@ -125,17 +130,17 @@ class Store:
         """Where a shard under way saves itself."""
         path = self._path(cell, pairs).with_suffix(_RESUME)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return ShardCheckpoint(path, identity.digest([self._files[cell], versions()]))
+        device = jax.devices()[0].device_kind
+        digest = identity.digest([self._files[cell].digest, versions(), device])
+        return ShardCheckpoint(path, digest)
 
     def meet(self, crew: Crew) -> None:
-        """Wait until all processes of the study have added their shards."""
+        """Wait until all processes of the study have added their shards, and tidy up."""
         crew.wait("end")
-
-    def note(self, what: str, *about: Any) -> None:
-        """Take note of what this process does; see `pajax.journal.Journal`."""
-        if self._journal is None:
-            self._journal = Journal(self.folder, {"versions": versions()})
-        getattr(self._journal, what)(*about)
+        for cell in self.outline.cells:
+            if not len(self.missing(cell)):
+                for path in self._folder(cell).glob(f"*{_RESUME}"):  # of shards cut otherwise
+                    path.unlink(missing_ok=True)
 
     def _path(self, cell: Cell, pairs: Pairs) -> Path:
         """A name that says which games and seeds there are, at most, and tells apart all."""
@@ -155,16 +160,20 @@ class Store:
         """The shards of a cell that share no pairs, by their names: headers and pairs."""
         if cell not in self._files:  # of all cells of an extended store some may never be asked for
             return
-        taken: set[tuple[int, int]] = set()
+        is_taken = np.zeros((0, 0), bool)
         for path in sorted(self._folder(cell).glob("*.npz")):
-            content = self._try(_peek, path)
-            if content is None:
+            if path not in self._peeked:
+                self._peeked[path] = self._try(_peek, path)
+            if self._peeked[path] is None:
+                del self._peeked[path]
                 continue
-            header, pairs = content
+            header, pairs = self._peeked[path]
+            if not self._has_games(cell, header["games"]):
+                continue
             self._refuse_more_seeds(path, pairs)
-            mine = set(zip(pairs.game.tolist(), pairs.seed.tolist(), strict=True))
-            if self._has_games(cell, header["games"]) and not mine & taken:
-                taken |= mine
+            is_taken = _grown(is_taken, pairs)
+            if not is_taken[pairs.game, pairs.seed].any():
+                is_taken[pairs.game, pairs.seed] = True
                 yield path, header, pairs
 
     def _refuse_more_seeds(self, path: Path, pairs: Pairs) -> None:
@@ -191,6 +200,7 @@ class Store:
         except archive.DamagedError as error:
             if self._is_open:
                 place = _set_aside(self.folder, path)
+                self.num_damaged += 1
                 _warn(f"set aside as {place}, and made again: {error}")
             else:
                 _warn(f"left out: {error}")
@@ -224,7 +234,8 @@ def merge(folder: str | os.PathLike[str], *others: str | os.PathLike[str]) -> St
 
 def _copy(path: Path, place: Path) -> None:
     """Copy a shard that is whole, unless it is there already."""
-    if place.exists():
+    with contextlib.suppress(FileNotFoundError, archive.DamagedError):
+        archive.read(place)
         return
     try:
         archive.read(path)
@@ -264,7 +275,10 @@ class ShardCheckpoint:
         header = {"digest": self._digest, "num_blocks": snapshot.num_blocks}
         header |= {part: len(arrays) for part, arrays in lists.items()}
         arrays = {f"{part}{i}": x for part, found in lists.items() for i, x in enumerate(found)}
-        archive.write(self._path, header, arrays)
+        try:
+            archive.write(self._path, header, arrays)
+        except OSError as error:  # the shard itself may yet find room
+            _warn(f"no checkpoint was saved: {error}")
         ended = time.monotonic()
         self._due = ended + max(CHECKPOINT_SECONDS, CHECKPOINT_RATIO * (ended - begun))
 
@@ -286,6 +300,13 @@ def _make_folders(folder: Path) -> None:
 def _refuse(old: Manifest, new: Manifest, folder: Path) -> None:
     old.refuse_changes(new, folder)
     old.refuse_fewer_seeds(new, folder)
+
+
+def _grown(table: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """A table [game, seed] that has room for some pairs."""
+    shape = pairs.game.max() + 1, pairs.seed.max() + 1
+    missing = [(0, max(0, int(new - old))) for old, new in zip(table.shape, shape, strict=True)]
+    return np.pad(table, missing)
 
 
 def _peek(path: Path) -> tuple[dict[str, Any], Pairs]:

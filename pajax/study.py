@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -23,6 +24,7 @@ from pajax.batch import Checkpoint
 from pajax.config import warn_unless_hoisting
 from pajax.design import Design, entries, make_design
 from pajax.game import Game
+from pajax.journal import Journal
 from pajax.kept import Shard
 from pajax.manifest import versions
 from pajax.outline import Cell, Outline, Pairs
@@ -105,9 +107,13 @@ def study(
     worker = check_worker(worker, store is not None)
     machine = Machine.of(design, shard_pairs, chunk_lanes, devices)
     with processes.together() as crew:
-        crew.wait(f"study {identity.digest(entries(design))} of {num_seeds} seeds")
+        if crew.size > 1:
+            crew.wait(f"study {identity.digest(entries(design))} of {num_seeds} seeds")
         shelf = Memory(design.outline) if store is None else Store.open(store, design)
-        runner = Runner(design, machine, shelf, worker, crew, progress)
+        journal = Journal(
+            None if store is None else Path(store), {"worker": worker, "versions": versions()}
+        )
+        runner = Runner(design, machine, shelf, worker, crew, journal, progress)
         planned = forecast.count(design, machine, runner.lacking(), runner.tasks(), store)
         forecast.refuse_what_cannot_fit(planned, design.outline)
         try:
@@ -121,6 +127,8 @@ def study(
 
 class Shelf(results.Shelf, Protocol):
     """Where finished shards go: a `Store`, or `Memory`."""
+
+    num_damaged: int  # files found so far
 
     def missing(self, cell: Cell) -> Pairs:
         """The pairs of a cell that no shard has."""
@@ -138,13 +146,11 @@ class Shelf(results.Shelf, Protocol):
         """Where a shard under way saves itself."""
         ...
 
-    def note(self, what: str, *about: Any) -> None:
-        """Take note of what this process does (`pajax.journal.Journal`)."""
-        ...
-
 
 class Memory:
     """A shelf that ends with the study."""
+
+    num_damaged = 0
 
     def __init__(self, outline: Outline) -> None:
         self._outline = outline
@@ -160,18 +166,17 @@ class Memory:
 
     def write(self, cell: Cell, shard: Shard) -> None:
         """Add a shard."""
-        self._shards[cell].append(shard)
+        way = kept.WAYS[self._outline.keep]
+        self._shards[cell] = way.pack([*self._shards[cell], shard])
 
     def meet(self, crew: Crew) -> None:
         """Give all processes the shards of each."""
         for cell in self._outline.cells:
-            self._shards[cell] = [x for shards in crew.share(self._shards[cell]) for x in shards]
+            shards = [x for mine in crew.share(self._shards[cell]) for x in mine]
+            self._shards[cell] = kept.WAYS[self._outline.keep].pack(shards)
 
     def checkpoint(self, cell: Cell, pairs: Pairs) -> None:
         """Nothing would be left of it."""
-
-    def note(self, what: str, *about: Any) -> None:
-        """Nobody reads it."""
 
 
 class Runner:
@@ -184,10 +189,11 @@ class Runner:
         shelf: Shelf,
         worker: Worker,
         crew: Crew,
+        journal: Journal,
         progress: bool | None,
     ) -> None:
         self._design, self._machine, self._shelf = design, machine, shelf
-        self._worker, self._crew = worker, crew
+        self._worker, self._crew, self._journal = worker, crew, journal
         # one bar, of one part, says enough
         self._hide = True if crew.number else None if progress is None else not progress
         self._worlds: dict[str, World] = {}
@@ -207,15 +213,16 @@ class Runner:
             while True:
                 self._compute(tasks)
                 self._shelf.meet(self._crew)
+                damaged = self._shelf.num_damaged
                 dataset = self.dataset()
-                tasks = self.tasks()  # what was found damaged
-                if not any(self._crew.share(bool(tasks))):
+                tasks = self.tasks()  # what was found damaged just now
+                if not any(self._crew.share(self._shelf.num_damaged > damaged)):
                     break
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
-            self._shelf.note("end", "interrupted" if is_stopped else "failed", repr(error))
+            self._journal.end("interrupted" if is_stopped else "failed", repr(error))
             raise
-        self._shelf.note("end", "finished", None)
+        self._journal.end("finished")
         return dataset
 
     def dataset(self) -> xr.Dataset:
@@ -253,7 +260,7 @@ class Runner:
         layout = self._machine.layout(cell, size)._replace(num_pairs=len(pairs))
         if layout.platform == "cpu":
             warn_unless_hoisting()
-        shelf.note("begin", cell, len(pairs))
+        self._journal.begin(cell, len(pairs))
         done = 0
 
         def report(episodes: int) -> None:
@@ -261,7 +268,7 @@ class Runner:
             done += episodes
             update(episodes * len(pairs))
             self._crew.look()
-            shelf.note("progress", done / outline.num_episodes)
+            self._journal.progress(done / outline.num_episodes)
 
         record = np.array(outline.record)
         checkpoint = shelf.checkpoint(cell, pairs)
@@ -273,7 +280,7 @@ class Runner:
         seconds = time.perf_counter() - begun
         about = versions() | {"device": layout.device_kind, "seconds": seconds}
         shelf.write(cell, Shard(pairs, arrays, about))
-        shelf.note("finish", seconds)
+        self._journal.finish(seconds)
 
     def _world(self, group: str) -> World:
         """What the engine needs of the games of a group, made once."""

@@ -13,9 +13,8 @@ import jax
 import numpy as np
 
 from pajax import _checks
-from pajax._pytree import map_with_rank
 from pajax.batch import Layout
-from pajax.design import Design, rehearse
+from pajax.design import Design, form, rehearse
 from pajax.outline import Cell, Outline, Pairs
 
 #: A shard has about so many steps (some ten seconds of a core), and its pairs lie in this range.
@@ -88,17 +87,21 @@ def list_tasks(
     tasks = []
     for cell, pairs in lacking.items():
         size = machine.shard_size(outline.num_episodes * outline.groups[cell.group].horizon)
-        tasks += cut(cell, owned(outline, cell, pairs, worker, size), size)
+        shards = cut(cell, owned(outline, cell, pairs, worker, size), size)
+        # a shard under way, which a checkpoint has, keeps its layout when those before it are done
+        all_mine = cut(cell, owned(outline, cell, outline.pairs(cell), worker, size), size)
+        usual = max((task.size for task in all_mine), default=0)
+        tasks += [x._replace(size=usual) if x.size == usual - 1 else x for x in shards]
     return tasks
 
 
 def owned(outline: Outline, cell: Cell, pairs: Pairs, worker: Worker, size: int) -> Pairs:
     """Those of some pairs that a worker computes; whole shards, if there are enough of them."""
     number = len(outline.groups[cell.group]) * outline.num_seeds
-    pieces = max(math.ceil(number / size), math.ceil(worker.of / len(outline.cells)))
+    pieces = max(math.ceil(number / size), math.ceil(worker.of / outline.num_cells))
     place = pairs.game.astype(np.int64) * outline.num_seeds + pairs.seed
     piece = place * pieces // number  # of equal sizes, but for one pair
-    turn = outline.cells.index(cell) * pieces + piece
+    turn = outline.place(cell) * pieces + piece
     return pairs.take(turn % worker.of == worker.number)
 
 
@@ -111,12 +114,5 @@ def cut(cell: Cell, pairs: Pairs, size: int) -> list[Task]:
 
 def signature(design: Design, machine: Machine, task: Task) -> Any:
     """What a compilation depends on; equal for tasks that share one."""
-    form = lambda leaf, rank: f"{np.shape(leaf)[:rank]} {np.ndim(leaf) > rank} {_dtype(leaf)}"  # noqa: E731
-    parts = design.parts(task.cell)
-    forms = jax.tree.leaves([map_with_rank(form, part) for part in parts])
     layout = machine.layout(task.cell, task.size)
-    return jax.tree.structure(parts), *forms, layout.num_chunks, layout.chunk_lanes
-
-
-def _dtype(leaf: Any) -> str:
-    return jax.dtypes.canonicalize_dtype(np.asarray(leaf).dtype).name
+    return form(design.parts(task.cell)), layout.num_chunks, layout.chunk_lanes

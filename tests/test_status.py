@@ -61,6 +61,7 @@ def entry(**changes: Any) -> dict[str, Any]:
     """A journal, of this process by default."""
     now = time.time()
     usual = {"host": socket.gethostname(), "pid": os.getpid(), "state": "running"}
+    usual["worker"] = [0, 1]
     return usual | {"started": now, "updated": now} | changes
 
 
@@ -244,23 +245,25 @@ def test_a_journal_that_cannot_be_read_is_left_out(folder):
 
 def test_who_is_at_work(folder):
     shard = at(CELLS[3], 1234, 0.4)
-    note(folder, entry(host="far", pid=17, now=shard), entry(state="interrupted", now=shard))
+    others = entry(host="far", pid=18), entry(state="interrupted", now=shard)
+    note(folder, entry(host="far", pid=17, started=1.0, now=shard), *others)
     found = str(px.status(folder))
     assert "\nrunning on far (process 17): paid / high, 1,234 runs, 40%\n" in found
-    assert found.count("running") == 1
+    assert "\nrunning on far (process 18): between two shards\n" in found
+    assert found.count("running") == 2
 
 
 FAILED = {"state": "failed", "error": "OSError(28, 'No space left on device')"}
 
 
-def test_failures_are_told_until_something_newer_begins(folder):
-    begun = [entry(host="a", pid=3, started=1.0, updated=10.0, **FAILED)]
+def test_failures_are_told_until_the_same_part_is_begun_again(folder):
+    begun = [entry(host="a", pid=3, started=1.0, updated=10.0, worker=[1, 2], **FAILED)]
     note(folder, *begun)
     assert f"\nfailed on a (process 3): {FAILED['error']}\n" in str(px.status(folder))
-    begun.append(entry(host="b", started=5.0))  # at work already when it failed
+    begun.append(entry(host="b", started=11.0, worker=[0, 2]))  # of a staggered array
     note(folder, *begun)
     assert [one["host"] for one in px.status(folder).failed] == ["a"]
-    begun.append(entry(host="c", started=11.0))
+    begun.append(entry(host="c", started=12.0, worker=[1, 2]))
     note(folder, *begun)
     assert px.status(folder).failed == []
     assert "failed" not in str(px.status(folder))
@@ -287,11 +290,11 @@ def only(folder: Path) -> dict[str, Any]:
 def test_a_journal_says_what_its_process_does(tmp_path, monkeypatch):
     (tmp_path / "journals").mkdir()
     written = Journal(tmp_path, {"versions": {"pajax": "0.1"}})
+    written.begin(CELLS[1], 4)
     found = only(tmp_path)
     assert found["versions"] == {"pajax": "0.1"}
-    assert (found["state"], found["num_shards"], "now" in found) == ("running", 0, False)
-    written.begin(CELLS[1], 4)
-    assert only(tmp_path)["now"] == at(CELLS[1], 4, 0.0)
+    assert (found["state"], found["num_shards"]) == ("running", 0)
+    assert found["now"] == at(CELLS[1], 4, 0.0)
     written.progress(0.5)  # too early for another report
     assert only(tmp_path)["now"]["share"] == 0.0
     later = time.time() + journal.REPORT_SECONDS + 1.0
