@@ -22,10 +22,10 @@ import jax
 import numpy as np
 
 import pajax as px
-from pajax import store
+from pajax import journal, store
 
 #: Functions of a store that a study calls.
-CALLS = ("open", "missing", "shards", "write", "checkpoint", "note")
+CALLS = ("open", "missing", "shards", "write", "checkpoint", "meet")
 
 
 class Clock:
@@ -77,9 +77,11 @@ def contest(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         timed = {name: clock(getattr(store.Store, name)) for name in CALLS}
         timed["open"] = staticmethod(timed["open"])
         offer = clock(store.ShardCheckpoint.offer)
+        note = clock(journal.Journal._write)
         with (
             mock.patch.multiple(store.Store, **timed),
             mock.patch.object(store.ShardCheckpoint, "offer", offer),
+            mock.patch.object(journal.Journal, "_write", note),
         ):
             study(args, folder)
         shares.append(clock.seconds / (time.perf_counter() - begun))

@@ -55,7 +55,28 @@ def pytree(cls: type[_T]) -> type[_T]:
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     meta = [f.name for f in fields if f.metadata.get("static")]
     data = [f.name for f in fields if not f.metadata.get("static")]
-    return jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)
+    _register(cls, data, meta)
+    return cls
+
+
+def _register(cls: type, data: list[str], meta: list[str]) -> None:
+    """Register a class as a pytree.
+
+    Not by `register_dataclass`: of that, JAX takes the trees of any two classes with equal fields
+    for equal, and so now and then runs what it compiled for one with the other.
+    """
+
+    def flatten(x: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        return [getattr(x, name) for name in data], tuple(getattr(x, name) for name in meta)
+
+    def flatten_with_keys(x: Any) -> tuple[list[Any], tuple[Any, ...]]:
+        leaves, aux = flatten(x)
+        return [*zip(map(jax.tree_util.GetAttrKey, data), leaves, strict=True)], aux
+
+    def unflatten(aux: Iterable[Any], leaves: Iterable[Any]) -> Any:
+        return cls(**dict(zip(data, leaves, strict=True)), **dict(zip(meta, aux, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
 def _finish(self: Any) -> None:

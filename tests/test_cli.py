@@ -669,7 +669,7 @@ def stopped(tmp_path_factory) -> dict[int, Stopped]:
 @pytest.mark.parametrize("number", STOPS)
 def test_a_signal_in_mid_run(stopped, number):
     found = stopped[number]
-    assert (found.code, found.out) == (STOPS[number], "")
+    assert (found.code, found.out) == (STOPS[number], ""), found.err
     num_done = SHARD_RUNS * len(shards(found.folder))
     assert 0 < num_done < 8000
     message = (

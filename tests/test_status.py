@@ -96,6 +96,8 @@ def test_a_study_that_has_finished(folder):
     (one,) = found.journals
     assert (one["state"], one["pid"], one["error"]) == ("finished", os.getpid(), None)
     assert found.seconds_left == 0.0
+    study(store=folder)  # has nothing to do, and says nothing
+    assert px.status(folder) == found
     assert str(found).splitlines() == [
         "32 of 32 runs are finished (100.0%)",
         "  none / low   8 of 8",
@@ -240,6 +242,7 @@ def test_journals_come_in_the_order_of_their_beginnings(folder):
 def test_a_journal_that_cannot_be_read_is_left_out(folder):
     note(folder, entry())
     (folder / "journals" / "a.json").write_text('{"host": "vm", "pi')
+    (folder / "journals" / "b.json").write_text("[1, 2]")
     assert len(px.status(folder).journals) == 1
 
 
