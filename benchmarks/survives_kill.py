@@ -3,8 +3,8 @@
 A small study is run to its end once. Then, `--kills` times, it is begun in a new folder, killed at
 a random moment, and run again. After each kill every shard must be whole; after the second run the
 Dataset must have the bytes of the undisturbed one. Moments are uniform over the run time of a study
-whose programs are compiled already (JAX's cache on disk), so most fall on work, not on start-up.
-Exits with 1 if anything differs.
+whose programs are compiled already (JAX's cache on disk); about half of it is start-up. Exits with
+1 if anything differs.
 """
 
 import argparse
@@ -90,6 +90,7 @@ def main() -> int:
         finish(root / "warm", cache)
         begun = time.perf_counter()
         expected = finish(root / "whole", cache)
+        whole = count(root / "whole")["shards"]
         seconds = time.perf_counter() - begun
         rows = []
         for number in range(args.kills):
@@ -105,7 +106,7 @@ def main() -> int:
     summary = {
         "kills": sum(row["killed"] for row in rows),
         "run_seconds": seconds,
-        "with_shards": sum(0 < row["shards"] < 12 for row in rows),
+        "with_some_shards": sum(0 < row["shards"] < whole for row in rows),
         "with_checkpoint": sum(row["checkpoints"] > 0 for row in rows),
         "broken_shards": broken,
         "different_bytes": different,

@@ -30,6 +30,8 @@ from pajax.work import Machine, Task, check_worker, list_tasks, signature
 SAMPLE_SECONDS = 1.0
 #: Bytes of a number, and how many times a number is held while a Dataset is put together.
 _NUMBER, _COPIES = 8, 3
+#: Bytes of a run in lists of those that are there, and of those that are lacking.
+_LISTED = 32
 #: Bytes of what moments keep of an entry: limbs, counts, and bins, of which some 60 are in use.
 _MOMENTS_ENTRY = (12 + 2 * 60) * _NUMBER
 #: How many times the numbers of a shard are held while it runs and is reduced.
@@ -94,6 +96,7 @@ def plan(
       ValueError: an argument breaks a rule, or the store holds a different study.
     """
     checked = make_design(key, game, **design)
+    refuse_too_many(checked.outline)
     part = check_worker(worker, store is not None)
     machine = Machine.of(checked, shard_pairs, chunk_lanes, devices)
     shelf = None if store is None else Store.look(store, checked)
@@ -124,6 +127,18 @@ def count(
         disk_bytes=_disk_bytes(design.outline, machine) if store is not None else 0,
         disk_free=None if store is None else _free_disk(Path(store)),
     )
+
+
+def refuse_too_many(outline: Outline) -> None:
+    """Raise if there are more runs than can be counted one by one in the free memory.
+
+    Raises:
+      ValueError: with the numbers.
+    """
+    needed, free = _LISTED * outline.num_pairs, free_memory()
+    value = f"{outline.num_pairs:,} runs, whose numbers alone need {_bytes(needed)} of memory"
+    rule = f"fit in the {_bytes(free or 0)} that are free"
+    _checks.require(free is None or needed <= free, "study", value, rule)
 
 
 def refuse_what_cannot_fit(planned: Plan, outline: Outline) -> None:

@@ -104,6 +104,7 @@ def study(
         record=record,
         keep=keep,
     )
+    forecast.refuse_too_many(design.outline)
     worker = check_worker(worker, store is not None)
     machine = Machine.of(design, shard_pairs, chunk_lanes, devices)
     with processes.together() as crew:
