@@ -167,13 +167,16 @@ def test_what_does_not_fit_in_memory_is_refused_with_the_numbers(monkeypatch, tm
     for keep in ("seeds", "moments"):  # neither needs less
         with pytest.raises(ValueError, match=f"{too_much}$"):
             study(keep=keep)
+    with pytest.raises(ValueError, match=r"got 4,000,000 runs, whose numbers alone need 128 MB"):
+        study(num_seeds=10**6)
+    assert plan().memory_free == 12_345  # a plan says so, and refuses nothing that it can count
+    monkeypatch.setattr(forecast, "free_memory", lambda: 10**9)
     too_much = r"got 4,000,000 runs that need 14.\d GB .* \(keep='moments' needs about .* MB\)$"
     with pytest.raises(ValueError, match=too_much):
         study(num_seeds=10**6, shard_pairs=None)
     with pytest.raises(ValueError, match="of memory, must fit"):
-        study(store=tmp_path)
+        study(num_seeds=10**6, store=tmp_path)
     assert not list(tmp_path.glob("shards/*"))
-    assert plan().memory_free == 12_345  # a plan says so, and refuses nothing
 
 
 @pytest.mark.usefixtures("nothing_runs")
