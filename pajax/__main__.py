@@ -194,7 +194,7 @@ def run_plan(options: argparse.Namespace) -> int:
     px.configure()
     planned = px.plan(**_arguments(options), store=_folder(options), measure=not options.no_time)
     print(planned)
-    return 0
+    return 0 if planned.fits else BAD_INPUT
 
 
 def run_status(options: argparse.Namespace) -> int:

@@ -52,6 +52,17 @@ class Plan(NamedTuple):
     compile_seconds: float | None = None  # if time was measured
     run_seconds: float | None = None
 
+    @property
+    def disk_bytes_left(self) -> float:
+        """Of the store, what is to be written yet."""
+        return self.disk_bytes * (1 - self.num_finished / self.num_runs)
+
+    @property
+    def fits(self) -> bool:
+        """Whether memory and disk suffice, as far as the machine says."""
+        needs = (self.memory_bytes, self.memory_free), (self.disk_bytes_left, self.disk_free)
+        return all(free is None or needed <= free for needed, free in needs)
+
     def __str__(self) -> str:
         free = lambda number: "" if number is None else f", {_bytes(number)} free"  # noqa: E731
         lines = [
@@ -64,6 +75,8 @@ class Plan(NamedTuple):
         if self.compile_seconds is not None and self.run_seconds is not None:
             total = duration(self.compile_seconds + self.run_seconds)
             lines.append(f"time          {total}, {duration(self.compile_seconds)} of it compiling")
+        if not self.fits:
+            lines.append("it does not fit, and would be refused")
         return "\n".join(lines)
 
 
@@ -89,7 +102,7 @@ def plan(
       shard_pairs: likewise.
       chunk_lanes: likewise.
       devices: likewise.
-      measure: run each compilation for about a second, to estimate the time.
+      measure: run each compilation for about a second, to estimate the time, if all fits.
       **design: `agents`, `mechanisms`, `num_episodes`, `num_seeds`, `record`, `keep`.
 
     Raises:
@@ -104,7 +117,7 @@ def plan(
     lacking = {cell: missing(cell) for cell in checked.outline.cells}
     tasks = list_tasks(checked.outline, machine, lacking, part)
     planned = count(checked, machine, lacking, tasks, store)
-    return _with_time(planned, checked, machine, tasks) if measure else planned
+    return _with_time(planned, checked, machine, tasks) if measure and planned.fits else planned
 
 
 def count(
@@ -147,10 +160,9 @@ def refuse_what_cannot_fit(planned: Plan, outline: Outline) -> None:
     Raises:
       ValueError: with the numbers.
     """
-    to_write = planned.disk_bytes * (1 - planned.num_finished / planned.num_runs)
     for what, needed, free, copies in (
         ("memory", planned.memory_bytes, planned.memory_free, _COPIES),
-        ("disk", to_write, planned.disk_free, 1),
+        ("disk", planned.disk_bytes_left, planned.disk_free, 1),
     ):
         value = f"{planned.num_runs:,} runs that need {_bytes(needed)} of {what}"
         rule = f"fit in the {_bytes(free or 0)} that are free"
