@@ -7,11 +7,10 @@
     DIR/aside/                       damaged files, kept for whoever wants to look
 
 Every file is written under another name and then renamed, so it is whole or not there; archives
-carry a checksum. CELL is a hash of all that the results of a cell depend on (`pajax.identity`) but
-single games, of which each shard has hashes itself; so a shard is never taken for another study's,
-with or without its manifest. A shard says itself which pairs it has; a pair is done if a shard has
-it. Shards never share pairs: one that overlaps those before it in the order of names is left out.
-Any number of processes may write: the same pair has
+carry a checksum. CELL is a hash of all that the results of a cell depend on (`pajax.identity`), so
+a shard is never taken for another study's, with or without its manifest. A shard says itself which
+pairs it has; a pair is done if a shard has it. Of shards that share pairs, which workers that cut
+differently may make, the first by name counts. Any number of processes may write: the same pair has
 the same numbers whoever computes it, and each file has one writer or many that write the same.
 """
 
