@@ -3,17 +3,23 @@
 A shard of `SHARD_PAIRS` runs is the unit of everything, since other numbers are compiled again.
 """
 
+import contextlib
+import errno
 import functools
 import json
+import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import pytest
 import xarray as xr
 
 import pajax as px
+from pajax import archive
 
 KEY = jax.random.key(7)
 AGENTS = {"low": px.agents.UCBQ(bonus=0.03), "high": px.agents.UCBQ(bonus=0.3)}
@@ -82,3 +88,24 @@ def runs(store: Path) -> Counter[tuple[Any, ...]]:
             for g, seed in zip(archive["game"].tolist(), archive["seed"].tolist(), strict=True):
                 found[path.parent.name, games[str(g)], g, seed] += 1
     return found
+
+
+@contextlib.contextmanager
+def full_disk(number: int) -> Iterator[None]:
+    """The disk is full as soon as so many shards are written."""
+    begun: list[Path] = []
+    write, sync = archive.write, os.fsync
+
+    def writing(path, header, arrays):
+        begun.append(path)
+        write(path, header, arrays)
+
+    def syncing(handle):
+        if len(begun) > number:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "write", writing)
+        patch.setattr(archive.os, "fsync", syncing)
+        yield

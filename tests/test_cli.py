@@ -14,16 +14,15 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import xarray as xr
-from small_studies import shards
+from small_studies import full_disk, shards
 
 import pajax as px
-from pajax import archive, batch, forecast, kept
+from pajax import batch, forecast, kept
 from pajax.__main__ import AGENTS, GAMES, MECHANISMS, main
 
 CELL = ["bandit", "--agents", "ucb-q", "--mechanisms", "none", "--episodes", "24"]
@@ -503,27 +502,6 @@ def test_a_report_of_a_part_of_a_study(capsys, tmp_path, worker, number):
 
 
 # Failures on the way
-
-
-@contextlib.contextmanager
-def full_disk(number: int) -> Iterator[None]:
-    """The disk is full as soon as so many shards are written."""
-    begun: list[Path] = []
-    write, sync = archive.write, os.fsync
-
-    def writing(path, header, arrays):
-        begun.append(path)
-        write(path, header, arrays)
-
-    def syncing(handle):
-        if len(begun) > number:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(handle)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "write", writing)
-        patch.setattr(archive.os, "fsync", syncing)
-        yield
 
 
 def test_a_full_disk(finished, computed, capsys, tmp_path):

@@ -30,6 +30,7 @@ from small_studies import (
     assert_same,
     bandits,
     expected,
+    full_disk,
     runs,
     shards,
     study,
@@ -552,32 +553,11 @@ def test_a_folder_that_has_become_read_only(folder, monkeypatch):
 # Disks that are full
 
 
-@contextlib.contextmanager
-def filling_up(number: int) -> Iterator[None]:
-    """The disk is full as soon as so many shards are written."""
-    begun: list[Path] = []
-    write, sync = archive.write, os.fsync
-
-    def writing(path, header, arrays):
-        begun.append(path)
-        write(path, header, arrays)
-
-    def syncing(handle):
-        if len(begun) > number:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(handle)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(archive, "write", writing)
-        patch.setattr(archive.os, "fsync", syncing)
-        yield
-
-
 @seeds_or_slow
 @pytest.mark.parametrize("number", [0, 1, 5])
 def test_what_was_finished_when_the_disk_was_full_is_kept(tmp_path, computed, number, keep):
     folder = tmp_path / "store"
-    with filling_up(number), pytest.raises(OSError, match="No space left"):
+    with full_disk(number), pytest.raises(OSError, match="No space left"):
         study(store=folder, keep=keep)
     assert len(shards(folder)) == number
     assert not list(folder.rglob("*.part"))
