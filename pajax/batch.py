@@ -90,13 +90,17 @@ def default_lanes(device: Any, pair_bytes: int) -> int | None:
 
 
 class Batch(NamedTuple):
-    """Pairs of one cell on their lanes; leaves [chunk, ..., lane], or [chunk]."""
+    """Pairs of one cell on their lanes; leaves [chunk, ..., lane], or [chunk].
 
-    keys: Array
+    Keys come last: JAX describes the sharding of results as that of the first argument, and that of
+    keys in other words, which a second call would take for new.
+    """
+
     game: Game
     world: World
     agent: Any
     mechanism: Any
+    keys: Array
 
 
 class Snapshot(NamedTuple):
@@ -125,7 +129,7 @@ def make_batch(key: Array, parts: Parts, world: World, pairs: Pairs, layout: Lay
     place = functools.partial(_place, games=lanes.game)
     keys = _pair_keys(key, pairs)[layout.pairs]
     world = jax.tree.map(lambda leaf: np.moveaxis(np.asarray(leaf)[..., lanes.game], -2, 0), world)
-    return Batch(*layout.put((keys, place(parts.game), world, *map(place, parts[1:]))))
+    return Batch(*layout.put((place(parts.game), world, *map(place, parts[1:]), keys)))
 
 
 @jax.jit

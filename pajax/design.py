@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from pajax import _checks, identity, planning
+from pajax import _checks, identity
 from pajax._pytree import map_with_rank, with_lanes
 from pajax.game import Game
-from pajax.outline import Cell, Group, Outline
-from pajax.simulate import check_parts, start
+from pajax.hardness import hardness
+from pajax.outline import SIZES, Cell, Group, Outline
+from pajax.simulate import check_parts, spec_of, start
 from pajax.stages import checkpoints, make_schedule
 
 KEEPS = ("seeds", "moments")
@@ -94,6 +95,7 @@ def make_design(
         groups={name: _group(game) for name, game in groups.items()},
         agents=_shown(agents),
         mechanisms=_shown(mechanisms),
+        terms=_terms(mechanisms, groups, num_episodes),
         record=record.tolist(),
         num_seeds=num_seeds,
         keep=keep,
@@ -106,18 +108,34 @@ def make_design(
 
 def _group(game: Game) -> Group:
     """What is known of games."""
-    horizon, values = game.horizon, [x.tolist() for x in _exact_values(game)]
-    return Group(repr(game), horizon, *values)
+    known = hardness(game)
+    values = {
+        "optimal_welfare": known.optimal_welfare,
+        "agent_value": known.optimal_welfare - known.coase_value,
+        "laissez_faire_welfare": known.optimal_welfare - known.laissez_faire_gap,
+        "smallest_welfare_gap": known.smallest_welfare_gap,
+        "path_coverage": known.coverage,
+        "laissez_faire_coverage": known.laissez_faire_coverage,
+    }
+    sizes = {name: getattr(game, name) for name in SIZES}
+    return Group(repr(game), **sizes, **{name: x.tolist() for name, x in values.items()})
 
 
-@jax.jit
-def _exact_values(game: Game) -> tuple[Array, Array, Array]:
-    """W*, rho . V0, and the welfare of the agent's optimum without transfers."""
-    return (
-        planning.expected(game, planning.welfare_values(game)),
-        planning.expected(game, planning.agent_values(game)),
-        planning.policy_welfare(game, planning.best_response(game)),
-    )
+def _terms(
+    mechanisms: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Game], num_episodes: int
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """What bounds ask of mechanisms, for each game of each group; those that have no terms miss."""
+
+    def of_group(mechanism: Any, game: Game) -> dict[str, list[float]]:
+        terms = with_lanes(mechanism, game.lanes).terms(spec_of(game, num_episodes))
+        of_games = lambda value: np.broadcast_to(np.asarray(value, float), game.lanes)  # noqa: E731
+        return {name: of_games(value).tolist() for name, value in terms.items()}
+
+    return {
+        name: {group: of_group(part, groups[group]) for group, part in of_groups.items()}
+        for name, of_groups in mechanisms.items()
+        if hasattr(next(iter(of_groups.values())), "terms")
+    }
 
 
 def _shown(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -5,9 +5,10 @@
 - The smallest positive welfare gap VW - QW (T1): how well one must know the game to be optimal in
   it. H w below this makes the error of transfers vanish from the regret (T8).
 - The smallest positive tau* = V0 - Q0 (T2): how fine a transfer tells two actions apart.
-- Coverage (A2): the smallest probability of a visit, over the (h, s) that the welfare optimum (ties
-  to the lowest action) visits at all. And the smallest under the agent's own optimum over the same
-  (h, s), which is what a principal sees while it pays nothing; 0 where some are never visited.
+- Coverage (A2): the smallest probability of a visit, over the (h, s) that matter: those that the
+  welfare optimum (ties to the lowest action) visits with probability `planning.OFTEN` at least. And
+  the smallest under the agent's own optimum over the same (h, s), which is what a principal sees
+  while it pays nothing; 0 where some are never visited.
 - The Coase value W* - rho . V0[0] (T3): what the principal may hope to net.
 
 Both smallest gaps are taken over the (h, s, a) whose (h, s) *some* policy visits with positive
@@ -58,7 +59,7 @@ class Hardness(NamedTuple):
     laissez_faire_gap_share: Any  # the same as a share of W*, in [0, 1]; 0 where W* is
     smallest_welfare_gap: Any  # VW - QW > 0, reward units; infinite where there is none
     smallest_transfer: Any  # tau* > 0, reward units; infinite where there is none
-    coverage: Any  # least probability of a visit, of what the welfare optimum visits
+    coverage: Any  # least probability of a visit, of what matters to the welfare optimum
     laissez_faire_coverage: Any  # least probability of the same under the agent's optimum
     coase_value: Any  # W* - rho . V0[0]
 
@@ -87,9 +88,9 @@ def _measure(game: Game, eps: Array) -> Hardness:
     welfare = planning.welfare_values(game)
     free = planning.best_response(game)
     best, left_alone = planning.expected(game, welfare), planning.policy_welfare(game, free)
-    visited = planning.occupancy(game, planning.greedy(welfare.q_values))
-    seen_free = planning.occupancy(game, free)
-    matters = visited > 0.0
+    path = planning.greedy(welfare.q_values)
+    visited, seen_free = planning.occupancy(game, path), planning.occupancy(game, free)
+    matters = planning.often_visited(game, path)
     return Hardness(
         optimal_welfare=best,
         laissez_faire_gap=best - left_alone,

@@ -12,21 +12,22 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from pajax import moments
-from pajax.ledger import Record
+from pajax.ledger import AT_END, PARTIAL, Record
 from pajax.moments import Moments
 from pajax.outline import Pairs
 
 NON_FINITE, UNRESOLVED, NOT_RUN = 1, 2, 4
-AT_CHECKPOINT = ("transfer_error", "unresolved")
 SUMMED = (
     "welfare_regret",
+    "principal_regret",
     "agent_regret",
     "payment",
     "principal_utility",
     "off_target",
     "phase_one",
+    "contracts",
 )
-VARIABLES = (*SUMMED, "realised_regret", *AT_CHECKPOINT)
+VARIABLES = (*SUMMED, "realised_regret", *AT_END)
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 Arrays = dict[str, np.ndarray]
@@ -50,7 +51,7 @@ def cumulate(record: Record, ends: np.ndarray, checkpoints: np.ndarray) -> dict[
     """
     chosen = np.searchsorted(ends, checkpoints)
     fields = {name: np.asarray(value, np.float64) for name, value in record._asdict().items()}
-    at_end = {name: fields.pop(name) for name in AT_CHECKPOINT}
+    at_end = {name: fields.pop(name) for name in AT_END}
     sums = {name: value.cumsum(0) for name, value in fields.items()}
     return {name: np.moveaxis(value[chosen], 0, -1) for name, value in {**sums, **at_end}.items()}
 
@@ -188,14 +189,13 @@ def _described(of_game: list[Moments]) -> Arrays:
     is_partial = np.stack([x.num_left_out > 0 for x in of_game])
     found: Arrays = {}
     for v, name in enumerate(VARIABLES):
-        # a run has no transfer error before anything is resolved; any other number it should have
-        unknown = is_partial[:, v] & (name != "transfer_error")
+        unknown = is_partial[:, v] & (name not in PARTIAL)
         found[name] = np.where(unknown, np.nan, means[:, v])
         found[f"{name}_sd"] = np.where(unknown, np.nan, deviations[:, v])
         of_level = np.where(unknown[..., None], np.nan, quantiles[:, v])
         found[f"{name}_quantile"] = np.moveaxis(of_level, -1, 1)
-    errors = VARIABLES.index("transfer_error")
-    found["transfer_error_runs"] = np.stack([x.num_counted[errors] for x in of_game])
+        if name in PARTIAL:
+            found[f"{name}_runs"] = np.stack([x.num_counted[v] for x in of_game])
     for end in ("", "_sd", "_quantile"):
         found[f"phase_one_length{end}"] = found[f"phase_one{end}"][..., -1]
     return found

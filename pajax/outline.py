@@ -53,16 +53,29 @@ class Group(NamedTuple):
 
     text: str  # for people
     horizon: int
+    num_states: int
+    num_actions: int
     optimal_welfare: list[float]  # W*
     agent_value: list[float]  # rho . V0
     laissez_faire_welfare: list[float]  # of the agent's optimum without transfers
+    smallest_welfare_gap: list[float]  # these three as in `pajax.hardness`
+    path_coverage: list[float]
+    laissez_faire_coverage: list[float]
 
     def __len__(self) -> int:
         return len(self.optimal_welfare)
 
 
 #: What a Dataset says of each game.
-OF_GAMES = ("optimal_welfare", "agent_value", "laissez_faire_welfare")
+OF_GAMES = (
+    "optimal_welfare",
+    "agent_value",
+    "laissez_faire_welfare",
+    "smallest_welfare_gap",
+    "path_coverage",
+    "laissez_faire_coverage",
+)
+SIZES = ("horizon", "num_states", "num_actions")
 
 
 class Outline(NamedTuple):
@@ -72,6 +85,7 @@ class Outline(NamedTuple):
     groups: dict[str, Group]  # a single group has the name ""
     agents: dict[str, Any]  # text for people by name, or by name and group
     mechanisms: dict[str, Any]
+    terms: dict[str, dict[str, dict[str, list[float]]]]  # by mechanism, group and name; each game's
     record: list[int]
     num_seeds: int
     keep: str
@@ -127,14 +141,11 @@ class Outline(NamedTuple):
 
     def union(self, other: "Outline") -> "Outline":
         """What either has, of two outlines of one study."""
-        largest = lambda group: max(  # noqa: E731
-            (outline.groups[group] for outline in (self, other) if group in outline.groups),
-            key=len,
-        )
         return self._replace(
-            groups={name: largest(name) for name in {**self.groups, **other.groups}},
+            groups=_merged(self.groups, other.groups),
             agents={**self.agents, **other.agents},
             mechanisms={**self.mechanisms, **other.mechanisms},
+            terms=_merged(self.terms, other.terms),
             num_seeds=max(self.num_seeds, other.num_seeds),
         )
 
@@ -148,3 +159,11 @@ class Outline(NamedTuple):
         """The inverse of `to_json`."""
         groups = {name: Group(**group) for name, group in value["groups"].items()}
         return Outline(**{**value, "groups": groups})
+
+
+def _merged(one: Any, other: Any) -> Any:
+    """What either has, by name; of what both have, the one of more games."""
+    if isinstance(one, dict):
+        both = {name: _merged(one[name], other[name]) for name in one if name in other}
+        return {**one, **other, **both}
+    return max(one, other, key=len)

@@ -20,6 +20,11 @@ from pajax import lanes
 from pajax.game import Game
 
 
+#: Least probability of a visit by the welfare optimum for a (h, s) to matter to coverage (A2): what
+#: is visited more rarely costs at most this much welfare a step, and no run would resolve it.
+OFTEN = 0.01
+
+
 class Values(NamedTuple):
     """Optimal values of some reward, in reward units."""
 
@@ -85,6 +90,11 @@ def occupancy(game: Game, policy: Array) -> Array:
 
     policy = _every_step(policy, game.horizon)
     return lax.scan(forward, game.initial, jnp.arange(game.horizon))[1]
+
+
+def often_visited(game: Game, policy: Array) -> Array:
+    """Which (h, s) a policy, int [H, S, ...], is in with probability `OFTEN` at least, bool."""
+    return occupancy(game, policy) >= OFTEN
 
 
 def agent_values(game: Game, transfer: Array | None = None) -> Values:

@@ -117,6 +117,9 @@ class Mechanism(Protocol):
 
     `adapting_until` is the share of a run in which its contracts change every few visits: stages
     stay short until then, and grow with time afterwards.
+
+    One that bounds speak of may also have a method `terms(spec)` that returns numbers by name, such
+    as {"width": w}: they become variables of a Dataset (see `pajax.bounds`).
     """
 
     adapting_until: float

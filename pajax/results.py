@@ -6,26 +6,39 @@ first episode to the checkpoint, in float64, unless said:
 
     welfare_regret     (T1), along the trajectory: exact mean, no reward noise, never decreasing
     realised_regret    episodes times W*, less the welfare drawn
+    principal_regret   the principal's regret against W* - rho . V0 (T3), along the trajectory:
+                       welfare regret and payments beyond tau*, exact mean, no reward noise
     agent_regret       the agent's regret under the contracts it was posted (T1)
     payment            from the principal to the agent
     principal_utility  v as drawn, less payments
     off_target         steps whose contract had a target that was not played
     phase_one          episodes in which the mechanism was estimating
-    transfer_error     at the checkpoint: mean |estimate - tau*| over resolved transfers, or NaN
-    unresolved         at the checkpoint: number of transfers not resolved
+    contracts          that came into force outside phase one, the unchanged ones not again
     phase_one_length   at the end, without the episode dimension
     status             at the end: 0, or the sum of 1 (numbers not finite), 2 (unresolved transfers)
                        and 4 (not run yet)
 
-and for each game: optimal_welfare W*, agent_value rho . V0 and laissez_faire_welfare, the welfare
-of the agent's optimum without transfers. All are in reward units; an episode has at most 2 H of
-welfare.
+and, not cumulative, at the checkpoint:
+
+    contract_age          episodes since the contract in force was posted
+    contract_regret       the agent's regret in them
+    coverage              least share of the episodes so far that visited a (h, s) which the welfare
+                          optimum visits with probability 0.01 at least (A2)
+    transfer_error        mean |estimate - tau*| over resolved transfers; NaN if there are none
+    worst_transfer_error  the largest of them
+    unresolved            number of transfers not resolved
+
+For each game, exact: optimal_welfare W*, agent_value rho . V0 and laissez_faire_welfare, the
+welfare of the agent's optimum without transfers; smallest_welfare_gap, path_coverage and
+laissez_faire_coverage, as in `pajax.hardness`; and the sizes horizon, num_states, num_actions. For
+each game and mechanism, the `terms` that a mechanism has for the bounds on it, such as `width`; NaN
+for a mechanism that has none. All are in reward units; an episode has at most 2 H of welfare.
 
 With keep="moments" there is no `seed`: NAME is the mean over the runs of a game, NAME_sd their
 standard deviation (n - 1), NAME_quantile their quantiles (`pajax.moments` says how exactly), and in
 place of the status there are `num_runs`, `share_non_finite` and `share_unresolved`. A mean that a
-run without a finite number would enter is NaN, but for the transfer error, which is over the
-`transfer_error_runs` that have one.
+run without a finite number would enter is NaN, but for the two errors of transfers, which are over
+the NAME_runs that have one.
 """
 
 import json
@@ -38,7 +51,7 @@ import xarray as xr
 
 from pajax import kept
 from pajax.kept import Shard
-from pajax.outline import OF_GAMES, Cell, Outline
+from pajax.outline import OF_GAMES, SIZES, Cell, Outline
 
 DIMENSIONS = ("game", "agent", "mechanism", "seed", "episode")
 
@@ -66,6 +79,11 @@ def make_dataset(outline: Outline, shelf: Shelf) -> xr.Dataset:
     for name in OF_GAMES:
         of_groups = [getattr(group, name) for group in outline.groups.values()]
         variables[name] = ("game", np.concatenate(of_groups))
+    for name in SIZES:
+        of_groups = [np.full(len(x), getattr(x, name)) for x in outline.groups.values()]
+        variables[name] = ("game", np.concatenate(of_groups))
+    for name, values in _terms(outline).items():
+        variables[name] = (("game", "mechanism"), values)
     coordinates = {
         "game": outline.labels,
         "agent": np.array([*outline.agents], str),
@@ -90,6 +108,22 @@ def _gathered(outline: Outline, cells: Mapping[Cell, kept.Arrays], name: str) ->
             for g in outline.groups
         ]
     )
+
+
+def _terms(outline: Outline) -> dict[str, np.ndarray]:
+    """The terms of mechanisms by name, [game, mechanism], NaN where one has none."""
+    found = {
+        name: np.full((len(outline.labels), len(outline.mechanisms)), np.nan)
+        for of_group in outline.terms.values()
+        for terms in of_group.values()
+        for name in terms
+    }
+    ends = np.cumsum([len(group) for group in outline.groups.values()])
+    for m, mechanism in enumerate(outline.mechanisms):
+        for (group, games), end in zip(outline.groups.items(), ends, strict=True):
+            for name, values in outline.terms.get(mechanism, {}).get(group, {}).items():
+                found[name][end - len(games) : end, m] = values
+    return found
 
 
 class Made:

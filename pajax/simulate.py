@@ -17,7 +17,7 @@ from jax import Array, lax
 from pajax import _checks, draws, lanes, ledger
 from pajax._pytree import check, with_lanes
 from pajax.game import Game, Tables, next_state, prepare, reset, rewards
-from pajax.ledger import Oracle, Prices, Record, Tally
+from pajax.ledger import Oracle, Prices, Record, Spell, Tally
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Spec, Stage
 from pajax.stages import Schedule, checkpoints, make_schedule
 
@@ -30,6 +30,8 @@ class Progress(NamedTuple):
     mechanism: Any
     contract: Contract  # of the stage under way
     stage: Stage  # what was played of it
+    spell: Spell  # what happened since the contract was posted
+    visits: Array  # flat [H * S * A, ...], plays since the run began
     prices: Prices  # under the last contract that was priced
     is_priced: Array  # bool scalar: that is `contract`, in every lane
 
@@ -123,6 +125,8 @@ def start(game: Game, agent: Agent, mechanism: Mechanism, num_episodes: int) -> 
         mechanism=state,
         contract=mechanism.post(state),
         stage=_empty_stage(spec),
+        spell=Spell.empty(spec),
+        visits=lanes.flat(spec.per_action()),
         prices=Prices.none(spec),
         is_priced=jnp.bool_(False),
     )
@@ -159,10 +163,12 @@ def advance(
 
     def open_stage(progress: Progress) -> Progress:
         contract = mechanism.post(progress.mechanism)
+        is_same = _are_equal(contract, progress.contract)
         return progress._replace(
             agent=agent.begin(progress.agent, contract),
             contract=contract,
-            is_priced=progress.is_priced & _equal(contract, progress.contract),
+            spell=lanes.where_lane(is_same, progress.spell, Spell.empty(spec_of(game, 0))),
+            is_priced=progress.is_priced & is_same.all(),
         )
 
     def close_stage(progress: Progress) -> Progress:
@@ -183,11 +189,14 @@ def advance(
         progress, seen = lax.fori_loop(
             0, lengths[i], play_one, (progress, Tally.empty(spec_of(game, 0)))
         )
-        happened = ledger.settle(prices, seen, is_estimating, lengths[i])
+        parts = (oracle, prices, seen, progress.spell, is_estimating, lengths[i])
+        happened, spell = ledger.settle(*parts)
         stage = progress.stage
         visits = stage.visits + seen.visits.reshape(contract.transfer.shape)
         progress = progress._replace(
             stage=stage._replace(visits=visits, num_episodes=stage.num_episodes + lengths[i]),
+            spell=spell,
+            visits=progress.visits + seen.visits,
             prices=prices,
             is_priced=jnp.bool_(True),
         )
@@ -197,15 +206,18 @@ def advance(
     def interval(progress: Progress, bounds: tuple[Array, Array]) -> tuple[Progress, Record]:
         zeros = Record(*(jnp.zeros(game.lanes) for _ in Record._fields))
         progress, sums = lax.fori_loop(bounds[0], bounds[1], segment, (progress, zeros))
-        error, unresolved = ledger.transfer_error(oracle, mechanism.report(progress.mechanism))
-        return progress, sums._replace(transfer_error=error, unresolved=unresolved)
+        report = mechanism.report(progress.mechanism)
+        at_end = (oracle, report, progress.spell, progress.visits)
+        return progress, ledger.conclude(sums, *at_end)
 
     return lax.scan(interval, progress, (bounds[:-1], bounds[1:]))
 
 
-def _equal(contract: Contract, other: Contract) -> Array:
-    """Whether two contracts are equal in all lanes, bool scalar."""
-    are_equal = [(x == y).all() for x, y in zip(contract, other, strict=True)]
+def _are_equal(contract: Contract, other: Contract) -> Array:
+    """In which lanes two contracts are equal, bool [...]."""
+    lane_axes = contract.own_action.ndim - 2
+    own_axes = lambda x: tuple(range(x.ndim - lane_axes))  # noqa: E731
+    are_equal = [(x == y).all(own_axes(x)) for x, y in zip(contract, other, strict=True)]
     return functools.reduce(jnp.logical_and, are_equal)
 
 

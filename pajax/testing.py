@@ -18,7 +18,7 @@ from pajax import games, planning
 from pajax._pytree import pytree, static, with_lanes
 from pajax.agents import QLearning
 from pajax.game import Game
-from pajax.ledger import Record
+from pajax.ledger import PARTIAL, Record
 from pajax.mechanisms import NoTransfer
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
 from pajax.simulate import advance, make_world, simulate, spec_of, start
@@ -26,35 +26,41 @@ from pajax.stages import make_schedule
 
 
 class Log(NamedTuple):
-    """Every step of a run; `episodes` has arrays [K, H, ...]."""
+    """Every step of a run."""
 
-    episodes: Episode
+    episodes: Episode  # [K, H, ...] each
+    contracts: Contract  # in force in each episode, [K, H, S, A, ...] or [K, H, S, ...]
     agent: Any  # the agent's final state
     mechanism: Any  # the mechanism's final state
-    contract: Contract  # the last one posted
 
 
 class _LoggingState(NamedTuple):
     agent: Any
+    contract: Contract  # the one in force
     episodes: Episode
+    contracts: Contract
     done: Array
 
 
 @pytree
 class _Logging:
-    """An agent that also keeps all its episodes."""
+    """An agent that also keeps all its episodes, and the contracts it was told of."""
 
     agent: Any
     num_words: int = static(default=1)
 
     def init(self, spec: Spec) -> _LoggingState:
-        shape = (spec.num_episodes, spec.horizon, *spec.lanes)
-        whole, real = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
-        empty = Episode(whole, whole, whole, real, real, whole)
-        return _LoggingState(self.agent.init(spec), empty, jnp.zeros((), jnp.int32))
+        real = spec.zeros(spec.horizon)
+        whole = real.astype(jnp.int32)
+        episode = Episode(whole, whole, whole, real, real, whole)
+        contract = Contract(spec.per_action(), spec.per_state(0), spec.per_state(0))
+        log = jax.tree.map(
+            lambda x: jnp.zeros((spec.num_episodes, *x.shape), x.dtype), (episode, contract)
+        )
+        return _LoggingState(self.agent.init(spec), contract, *log, jnp.zeros((), jnp.int32))
 
     def begin(self, state: _LoggingState, contract: Contract) -> _LoggingState:
-        return state._replace(agent=self.agent.begin(state.agent, contract))
+        return state._replace(agent=self.agent.begin(state.agent, contract), contract=contract)
 
     def act(self, state: _LoggingState, h: Array, s: Array, words: Array) -> tuple[Array, Any]:
         return self.agent.act(state.agent, h, s, words)
@@ -62,10 +68,11 @@ class _Logging:
     def update(self, state: _LoggingState, episode: Episode, memo: Any) -> _LoggingState:
         log = jax.tree.map(
             lambda table, new: lax.dynamic_update_index_in_dim(table, new, state.done, 0),
-            state.episodes,
-            episode,
+            (state.episodes, state.contracts),
+            (episode, state.contract),
         )
-        return _LoggingState(self.agent.update(state.agent, episode, memo), log, state.done + 1)
+        agent = self.agent.update(state.agent, episode, memo)
+        return _LoggingState(agent, state.contract, *log, state.done + 1)
 
 
 def trajectories(
@@ -85,7 +92,8 @@ def trajectories(
         return advance(key, game, make_world(game), agent, mechanism, progress, schedule)
 
     progress, record = run(key, game, logging, mechanism)
-    log = Log(progress.agent.episodes, progress.agent.agent, progress.mechanism, progress.contract)
+    logged = progress.agent
+    log = Log(logged.episodes, logged.contracts, logged.agent, progress.mechanism)
     return log, jax.tree.map(lambda x: x[-1], record)
 
 
@@ -126,9 +134,10 @@ def _check_pair(game: Game, agent: Any, mechanism: Any, num_episodes: int = 40) 
     played = log.episodes.actions
     in_range = (played >= 0) & (played < game.num_actions)
     _expect(in_range.all(), f"act: must return actions in 0..{game.num_actions - 1}")
-    _check_contract(log.contract, spec)
+    _check_contracts(log.contracts, spec)
     _expect((log.episodes.payments >= 0).all(), "post: must offer transfers of at least 0")
-    numbers = record._replace(transfer_error=record.unresolved)  # an error may be undefined
+    undefined = dict.fromkeys(PARTIAL, record.unresolved)  # an error may be
+    numbers = record._replace(**undefined)
     _expect(all(jnp.isfinite(x).all() for x in numbers), "record: must be finite")
     run = jax.jit(functools.partial(simulate, num_episodes=num_episodes, record=(num_episodes,)))
     for i in range(len(keys)):
@@ -202,12 +211,12 @@ def _traced(method: str, function: Any, *shapes: Any) -> Any:
         raise AssertionError(f"{method}: must accept what the engine gives; {reason}") from error
 
 
-def _check_contract(contract: Contract, spec: Spec) -> None:
-    """The values of a contract."""
-    offered = contract.transfer
+def _check_contracts(contracts: Contract, spec: Spec) -> None:
+    """The values of contracts."""
+    offered = contracts.transfer
     is_offer = jnp.isfinite(offered).all() & (offered >= 0).all()
     _expect(is_offer, "post: must offer finite transfers of at least 0")
-    own, target = contract.own_action, contract.target
+    own, target = contracts.own_action, contracts.target
     own_rule = f"post: own_action must lie in 0..{spec.num_own_actions - 1}"
     _expect(((own >= 0) & (own < spec.num_own_actions)).all(), own_rule)
     target_rule = f"post: target must lie in -1..{spec.num_actions - 1}"

@@ -12,9 +12,20 @@ import numpy as np
 import xarray as xr
 
 from pajax.kept import NON_FINITE, NOT_RUN, QUANTILES, UNRESOLVED
+from pajax.ledger import PARTIAL
 
 DIMS = ("game", "agent", "mechanism", "seed", "episode")
 OPTIMAL, AGENT_VALUE, LAISSEZ_FAIRE = 6.5279, 3.6873, 4.8350
+#: Of the pollution game, whose numbers these are.
+EXACT = {
+    "optimal_welfare": OPTIMAL,
+    "agent_value": AGENT_VALUE,
+    "laissez_faire_welfare": LAISSEZ_FAIRE,
+    "smallest_welfare_gap": 0.006,
+    "path_coverage": 0.0265,
+    "laissez_faire_coverage": 0.0454,
+}
+SIZES = {"horizon": 5, "num_states": 3, "num_actions": 3}
 
 
 class Curve(NamedTuple):
@@ -97,9 +108,18 @@ def make_dataset(
     wander = rng.normal(size=shape) * np.sqrt(episodes)
     status = np.zeros(shape[:-1], np.int8)
 
+    # those that estimate post a new contract each time the episodes grow by a tenth
+    is_later = estimates[:, None, None] & (episodes > length[..., None])
+    growth = np.log(np.maximum(episodes / np.maximum(length[..., None], 1.0), 1.0)) / np.log(1.1)
+    is_fixed = ~estimates[:, None, None]
+    contracts = np.where(is_fixed, 1.0, np.where(is_later, 1.0 + np.floor(growth), 0.0))
+    young = np.where(is_later, np.ceil(episodes / 20), np.minimum(episodes, 4.0))
+    age = np.where(is_fixed, episodes, young) * np.ones(shape)
+
     curves = {
         "welfare_regret": regret,
         "realised_regret": regret + wander,
+        "principal_regret": regret + payment / 10,
         "agent_regret": regret / 2,
         "principal_utility": 3.0 * episodes - regret / 2 - payment,
         "payment": payment,
@@ -107,17 +127,23 @@ def make_dataset(
         "off_target": regret,
         "phase_one": np.minimum(episodes, length[..., None]),
         "unresolved": np.zeros(shape),
+        "worst_transfer_error": 3 * error,
+        "contracts": contracts,
+        "contract_age": age,
+        "contract_regret": regret / 2 * age / episodes,
+        "coverage": EXACT["path_coverage"] * (1 - episodes**-0.5) * np.ones(shape),
     }
-    ones = np.ones(num_games)
-    exact = {
-        "optimal_welfare": OPTIMAL * ones,
-        "agent_value": AGENT_VALUE * ones,
-        "laissez_faire_welfare": LAISSEZ_FAIRE * ones,
+    exact = {name: np.full(num_games, value) for name, value in (EXACT | SIZES).items()}
+    terms = {
+        name: np.where(estimates, value, np.nan) * np.ones((num_games, 1))
+        for name, value in terms_of(num_episodes).items()
+        if estimates.any()  # a study has no terms if no mechanism has
     }
     return xr.Dataset(
         {name: (DIMS, values) for name, values in curves.items()}
         | {"phase_one_length": (DIMS[:-1], length), "status": (DIMS[:-1], status)}
-        | {name: ("game", values) for name, values in exact.items()},
+        | {name: ("game", values) for name, values in exact.items()}
+        | {name: (("game", "mechanism"), values) for name, values in terms.items()},
         coords={
             "game": np.arange(num_games),
             "agent": list(agents),
@@ -127,11 +153,22 @@ def make_dataset(
         },
         attrs={
             "num_episodes": num_episodes,
-            "horizon": 5,
+            "horizon": SIZES["horizon"],
             "version": "0.0.0",
             "spec": json.dumps({"synthetic": True, "seed": seed}),
         },
     )
+
+
+def terms_of(num_episodes: int) -> dict[str, float]:
+    """What `TwoPhase` says of itself to the bounds, outside bandits."""
+    return {
+        "width": 2 * num_episodes**-0.25,
+        "test_visits": num_episodes**0.5 / 4,
+        "min_visits": 20.0,
+        "margin": 0.1,
+        "phase_one_cap": num_episodes / 2,
+    }
 
 
 def without_runs(ds: xr.Dataset, is_missing: np.ndarray) -> xr.Dataset:
@@ -159,7 +196,7 @@ def keep_moments(ds: xr.Dataset) -> xr.Dataset:
         for at in np.ndindex(shape):
             found[(slice(None), *at)] = describe(values[at][was_run[at]])
         parts = {"": found[0], "_sd": found[1]}
-        parts |= {"_runs": found[2]} if name == "transfer_error" else {}
+        parts |= {"_runs": found[2]} if name in PARTIAL else {}
         variables |= {f"{name}{end}": ((*DIMS[:3], *dims), part) for end, part in parts.items()}
         quantile = np.moveaxis(found[3:], 0, 3)
         variables[f"{name}_quantile"] = ((*DIMS[:3], "quantile", *dims), quantile)

@@ -17,7 +17,7 @@ from scripted import scripted
 import pajax as px
 from pajax import batch, kept
 from pajax.batch import LONGEST_INTERVAL, refine
-from pajax.ledger import Record
+from pajax.ledger import PARTIAL, Record
 from pajax.stages import checkpoints, make_schedule, stage_lengths
 from pajax.testing import trajectories
 
@@ -471,11 +471,13 @@ def test_the_smallest_runs(sizes, num_episodes):
         progress=False,
     )
     assert dataset.sizes["seed"] == 1
-    finite = dataset.drop_vars("transfer_error")
+    has_choice = sizes[1] > 1
+    assert np.isfinite(dataset.smallest_welfare_gap).all() == has_choice
+    finite = dataset.drop_vars([*PARTIAL, "smallest_welfare_gap"])
     for name in finite.data_vars:
         assert np.isfinite(finite[name]).all(), name
     assert not (dataset.status % 2).any()
-    if sizes[1] == 1:
+    if not has_choice:
         # Nothing to choose: no regret, beyond some roundings of values up to 2 H.
         assert float(np.abs(dataset.welfare_regret).max()) <= 20 * 2 * 8 * 2.0**-22
 
@@ -487,7 +489,7 @@ def test_the_smallest_run_of_all(agent, order):
     record = px.simulate(jax.random.key(0), tiny(1, 1, 1), agent, mechanism, num_episodes=1)
     for name, value in record._asdict().items():
         assert value.shape == (1,)
-        assert name == "transfer_error" or np.isfinite(value).all(), name
+        assert name in PARTIAL or np.isfinite(value).all(), name
 
 
 # One trace for all values of hyper-parameters

@@ -108,14 +108,14 @@ def test_a_plan_refuses_what_a_study_would(tmp_path):
 
 
 def test_bytes_on_disk(tmp_path):
-    """Nine numbers of 8 bytes for each run and checkpoint.
+    """Fifteen numbers of 8 bytes for each run and checkpoint.
 
     Beside them a shard has 8 bytes for each run, and some 4 kB of names and headers, the manifest
-    some 4 kB: less than a tenth of the 86 kB of these shards, as of any that take seconds.
+    some 4 kB: less than a tenth of the 144 kB of these shards, as of any that take seconds.
     """
     options = {"num_episodes": 300, "record": np.arange(1, 301), "agents": {"low": AGENTS["low"]}}
     planned = plan(store=tmp_path, **options)
-    assert planned.disk_bytes == planned.num_runs * 9 * 300 * 8
+    assert planned.disk_bytes == planned.num_runs * 15 * 300 * 8
     study(store=tmp_path, **options)
     taken = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert planned.disk_bytes < taken < 1.1 * planned.disk_bytes
@@ -128,7 +128,7 @@ def test_bytes_in_memory_grow_with_the_runs_that_are_kept():
     few, many = (plan(num_seeds=n) for n in (1000, 10_000))
     assert many.disk_bytes == few.disk_bytes == 0
     # three copies of all numbers
-    numbers = 4 * 9 * len(px.checkpoints(24)) * 8
+    numbers = 4 * 15 * len(px.checkpoints(24)) * 8
     assert many.memory_bytes - few.memory_bytes == 3 * 9000 * numbers
     few, many = (plan(num_seeds=n, keep="moments") for n in (1000, 10_000))
     assert few.memory_bytes == many.memory_bytes
@@ -171,7 +171,7 @@ def test_what_does_not_fit_in_memory_is_refused_with_the_numbers(monkeypatch, tm
         study(num_seeds=10**6)
     assert plan().memory_free == 12_345  # a plan says so, and refuses nothing that it can count
     monkeypatch.setattr(forecast, "free_memory", lambda: 10**9)
-    too_much = r"got 4,000,000 runs that need 14.\d GB .* \(keep='moments' needs about .* MB\)$"
+    too_much = r"got 4,000,000 runs that need 24.\d GB .* \(keep='moments' needs about .* MB\)$"
     with pytest.raises(ValueError, match=too_much):
         study(num_seeds=10**6, shard_pairs=None)
     with pytest.raises(ValueError, match="of memory, must fit"):
@@ -182,7 +182,7 @@ def test_what_does_not_fit_in_memory_is_refused_with_the_numbers(monkeypatch, tm
 @pytest.mark.usefixtures("nothing_runs")
 def test_what_does_not_fit_on_disk_is_refused_with_the_numbers(monkeypatch, tmp_path):
     monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: Usage(2**30, 2**30, 1000))
-    rule = r"^study: got 32 runs that need 39.2 kB of disk, must fit in the 1 kB that are free$"
+    rule = r"^study: got 32 runs that need 65.3 kB of disk, must fit in the 1 kB that are free$"
     with pytest.raises(ValueError, match=rule):
         study(store=tmp_path)
     assert not list(tmp_path.glob("shards/*"))

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 # Oracle
 
+OFTEN = 0.01  # what the welfare optimum visits more rarely does not matter
+
 
 def reachable(game: NumpyGame) -> np.ndarray:
     """Where some policy may be, [H, S]."""
@@ -39,10 +41,15 @@ def smallest(game: NumpyGame, gaps: np.ndarray, largest_reward: float) -> float:
     return min((gap for gap in met if gap > zero), default=np.inf)
 
 
+def optimum(game: NumpyGame) -> np.ndarray:
+    """The welfare-optimal policy, [H, S]."""
+    return exact.greedy(exact.backward_induction(game, exact.welfare_rewards(game))[1])
+
+
 def report(game: NumpyGame) -> Hardness:
     values, q_values = exact.backward_induction(game, exact.welfare_rewards(game))
     best, free = exact.optimal_welfare(game), exact.best_response_welfare(game)
-    visited = exact.occupancy(game, exact.greedy(q_values))
+    visited = exact.occupancy(game, optimum(game))
     alone = exact.occupancy(game, exact.best_response(game))
     return Hardness(
         optimal_welfare=best,
@@ -50,8 +57,8 @@ def report(game: NumpyGame) -> Hardness:
         laissez_faire_gap_share=(best - free) / best,
         smallest_welfare_gap=smallest(game, values[:-1, :, None] - q_values, 2.0),
         smallest_transfer=smallest(game, exact.minimal_transfers(game), 1.0),
-        coverage=visited[visited > 0.0].min(),
-        laissez_faire_coverage=alone[visited > 0.0].min(),
+        coverage=visited[visited >= OFTEN].min(),
+        laissez_faire_coverage=alone[visited >= OFTEN].min(),
         coase_value=exact.coase_value(game),
     )
 
@@ -89,6 +96,10 @@ def test_the_games_compared_have_what_is_looked_for():
     reports = [found(shape) for shape in COMPARED]
     assert sum((x.laissez_faire_coverage == 0.0).sum() for x in reports) > 20
     assert any((x.laissez_faire_gap == 0.0).any() for x in reports)
+    visited = [exact.occupancy(game, optimum(game)) for game in games]
+    assert sum(((0.0 < x) & (x < OFTEN)).any() for x in visited) > 20
+    # rounding moves no state over the line
+    assert min(np.abs(x - OFTEN).min() for x in visited) > 1e-9
 
 
 # Figures one can check by hand

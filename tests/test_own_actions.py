@@ -297,8 +297,8 @@ def test_phase_two_plays_the_largest_index_on_target():
             np.add.at(visits[h], (states[:, h], actions[:, h], own[:, h]), 1)
         sums = visits * np.asarray(game.principal_reward, np.float64)
         _, best = best_indices(sums, visits, 0.5**0.5, math.log(PHASE_TWO))
-        wanted = exact.along(log.contract.target[..., lane], best)
-        np.testing.assert_array_equal(log.contract.own_action[..., lane], wanted)
+        wanted = exact.along(log.contracts.target[-1, ..., lane], best)
+        np.testing.assert_array_equal(log.contracts.own_action[-1, ..., lane], wanted)
 
 
 def late_share(game, states, actions, own):

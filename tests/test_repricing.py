@@ -79,7 +79,8 @@ def test_contracts_are_those_of_plain_loops_all_along(name):
     game = random_game(num_own_actions)
     keys = jax.random.split(jax.random.key(3), LANES)
     log, _ = trajectories(keys, game, Restless(), mechanism, num_episodes=EPISODES)
-    played, last = jax.device_get((log.episodes, log.contract))
+    played, contracts = jax.device_get((log.episodes, log.contracts))
+    last = jax.tree.map(lambda x: x[-1], contracts)
     v, lengths = np.asarray(game.principal_reward), stage_lengths(EPISODES)
     for lane in range(LANES):
         names = ("states", "actions", "next_states", "own_actions", "payments")

@@ -14,11 +14,11 @@ from synthetic import keep_moments, make_dataset, without_runs
 
 import pajax as px
 from pajax import kept, results
-from pajax.ledger import Record
+from pajax.ledger import AT_END, PARTIAL, Record
 
 # Cumulation
 
-SUMS = [name for name in Record._fields if name not in ("transfer_error", "unresolved")]
+SUMS = [name for name in Record._fields if name not in AT_END]
 
 
 def record_of(values: np.ndarray) -> Record:

@@ -9,7 +9,7 @@ from small_studies import AGENTS, KEY, MECHANISMS
 
 import pajax as px
 from pajax.design import make_design
-from pajax.outline import Cell, Group, Outline, Pairs
+from pajax.outline import OF_GAMES, Cell, Group, Outline, Pairs
 from pajax.work import Machine, Worker, check_worker, cut, list_tasks, owned, signature
 
 NUMBERS_OF_WORKERS = range(1, 8)
@@ -18,11 +18,11 @@ NUMBERS_OF_WORKERS = range(1, 8)
 def outline_of(num_games: dict[str, int], num_cells: int, num_seeds: int) -> Outline:
     """Names and numbers alone: groups of so many games, and so many agents."""
     groups = {
-        name: Group("", 2, [0.0] * number, [0.0] * number, [0.0] * number)
+        name: Group("", 2, 2, 2, *([[0.0] * number] * len(OF_GAMES)))
         for name, number in num_games.items()
     }
     agents = {f"agent {i}": "" for i in range(num_cells)}
-    return Outline([0, 1], groups, agents, {"none": ""}, [1, 50], num_seeds, "seeds")
+    return Outline([0, 1], groups, agents, {"none": ""}, {}, [1, 50], num_seeds, "seeds")
 
 
 def random_outline(rng: np.random.Generator) -> Outline:

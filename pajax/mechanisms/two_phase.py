@@ -134,6 +134,17 @@ class TwoPhase:
         estimate = self._estimate(state)
         return Report(state.is_estimating, estimate.transfer, estimate.is_resolved)
 
+    def terms(self, spec: Spec) -> dict[str, Any]:
+        """What the bounds on it are in (see `pajax.bounds`)."""
+        task = self._task(spec)
+        return {
+            "width": task.width,
+            "test_visits": task.test_visits,
+            "min_visits": task.min_visits,
+            "margin": task.margin,
+            "phase_one_cap": jnp.asarray(self.cap, float) * float(spec.num_episodes),
+        }
+
     def _task(self, spec: Spec) -> Task:
         episodes = jnp.asarray(spec.num_episodes, float)
         is_bandit = spec.num_states == spec.horizon == 1
