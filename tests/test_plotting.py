@@ -1,17 +1,19 @@
 """pajax.plotting: what is on the Axes, and what is left alone."""
 
-import subprocess
-import sys
+import dataclasses
+import functools
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.axes import Axes
+from artists import bands, caption, data, empty_axes, entries, lines
 from matplotlib.figure import Figure
 from synthetic import MECHANISMS, OPTIMAL, Curve, keep_moments, make_dataset, without_runs
 
 from pajax import plotting, statistics
+from pajax.bounds import Bound, Case
+from pajax.plotting import figures, style
 
 NAMES = list(MECHANISMS)
 BOTH = pytest.mark.parametrize("draw", [plotting.regret, plotting.welfare])
@@ -33,23 +35,6 @@ def pyplot():
     pyplot.close("all")
 
 
-def empty_axes() -> Axes:
-    return Figure().subplots()
-
-
-def lines(ax: Axes) -> dict[str, np.ndarray]:
-    """Label to [2, episode] of every line that has a label."""
-    shown = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
-    return {str(line.get_label()): np.array(line.get_data()) for line in shown}
-
-
-def bands(ax: Axes) -> list[np.ndarray]:
-    """Vertices of every band."""
-    nothing = np.zeros((0, 2))
-    paths = [band.get_paths() for band in ax.collections]
-    return [np.concatenate([nothing, *(path.vertices for path in some)]) for some in paths]
-
-
 def test_regret_draws_every_mechanism(ds):
     ax = empty_axes()
     assert plotting.regret(ds, agent="ucbvi", ax=ax) is ax
@@ -65,7 +50,7 @@ def test_regret_draws_every_mechanism(ds):
 
 
 def test_regret_has_bands_of_the_interval(ds):
-    ax = plotting.regret(ds, agent="q-learning", ax=empty_axes(), level=0.8)
+    ax = plotting.regret(ds, agent="q-learning", ax=empty_axes(), level=0.8, band="pointwise")
     samples = ds["welfare_regret"].sel(game=0, agent="q-learning").to_numpy()
     _, low, high = statistics.mean_interval(samples, axis=1, level=0.8)
     assert len(bands(ax)) == len(NAMES)
@@ -76,9 +61,35 @@ def test_regret_has_bands_of_the_interval(ds):
         np.testing.assert_allclose(heights.min(), low[place].min(), rtol=1e-12)
 
 
+def test_regret_has_a_band_for_the_whole_curve(ds):
+    """By default, of the runs of each mechanism, on the scale on which it is drawn."""
+    ax = plotting.regret(ds, agent="q-learning", ax=empty_axes(), level=0.8)
+    samples = ds["welfare_regret"].sel(game=0, agent="q-learning").to_numpy()
+    assert len(bands(ax)) == len(NAMES)
+    for vertices, runs in zip(bands(ax), samples, strict=True):
+        _, low, high = statistics.simultaneous_band(runs, 0.8, scale="log")
+        np.testing.assert_allclose(np.unique(vertices[:, 1]), np.unique([low, high]), rtol=1e-12)
+
+
+def test_a_band_for_the_whole_curve_is_wider(ds):
+    axes = [
+        plotting.regret(ds, agent="ucbvi", ax=empty_axes(), band=band)
+        for band in ("simultaneous", "pointwise")
+    ]
+    for whole, each in zip(*map(bands, axes), strict=True):
+        assert whole[:, 1].max() > each[:, 1].max()
+
+
+def test_another_regret(ds):
+    ax = plotting.regret(ds, agent="ucbvi", ax=empty_axes(), variable="agent_regret")
+    assert ax.get_ylabel() == "agent's regret (reward units)"
+    expected = ds["agent_regret"].sel(game=0, agent="ucbvi", mechanism="flat").mean("seed")
+    np.testing.assert_allclose(lines(ax)["flat"][1], expected, rtol=1e-12)
+
+
 def test_regret_has_guides_of_slope_one_and_a_half(ds):
     ax = plotting.regret(ds, agent="ucbvi", ax=empty_axes())
-    guides = [np.log(np.array(line.get_data())) for line in ax.lines[len(NAMES) :]]
+    guides = [np.log(data(line)) for line in ax.lines[len(NAMES) :]]
     slopes = [(y[1] - y[0]) / (x[1] - x[0]) for x, y in guides]
     np.testing.assert_allclose(slopes, [1.0, 0.5], rtol=1e-12)
     assert [text.get_text() for text in ax.texts] == ["slope 1", "slope 1/2"]
@@ -87,13 +98,22 @@ def test_regret_has_guides_of_slope_one_and_a_half(ds):
         assert (y > top / 1e5 * x).all()
 
 
-@BOTH
-def test_legend_says_what_the_bands_are_and_hides_no_data(ds, draw, pyplot):
+POINTWISE = "mean over 8 seeds and its pointwise 90 % t interval"
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (plotting.regret, "mean over 8 seeds and its simultaneous 90 % band, of whole curves"),
+        (functools.partial(plotting.regret, band="pointwise"), POINTWISE),
+        (plotting.welfare, POINTWISE),
+    ],
+)
+def test_legend_says_what_the_bands_are_and_hides_no_data(ds, draw, words, pyplot):
     ax = draw(ds, agent="ucbvi", level=0.9)
     legend = ax.get_legend()
-    text = legend.get_title().get_text().replace("\n", " ")
-    assert text == "mean over 8 seeds and its pointwise 90 % t interval"
-    assert [entry.get_text() for entry in legend.get_texts()][: len(NAMES)] == NAMES
+    assert caption(legend) == words
+    assert entries(legend)[: len(NAMES)] == NAMES
     ax.figure.canvas.draw()
     assert legend.get_window_extent().x0 >= ax.get_window_extent().x1
 
@@ -125,7 +145,7 @@ def test_a_mechanism_looks_the_same_everywhere(ds):
 
 def test_many_mechanisms_stay_apart():
     """The look of a place repeats only after 7 * 5 * 9, and neighbours share no part."""
-    looks = [plotting._look(place) for place in range(7 * 5 * 9)]
+    looks = [style.look(place) for place in range(7 * 5 * 9)]
     assert len(set(map(str, looks))) == 7 * 5 * 9
     for place in range(300):
         near = looks[place : place + 5]
@@ -139,8 +159,11 @@ def test_overview(ds):
     assert [ax.get_title() for ax in figure.axes[:3]] == ["ucbvi", "q-learning", "ucb-q"]
     assert figure.get_suptitle() == "Pollution: 8 seeds, 100,000 episodes"
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*NAMES, "laissez-faire"]
-    assert "pointwise 95 % t interval" in legend.get_title().get_text()
+    assert entries(legend) == [*NAMES, "laissez-faire"]
+    assert caption(legend) == (
+        "Lines and bands: mean over 8 seeds and its simultaneous 95 % band, of whole curves; "
+        "of shares, its pointwise t interval"
+    )
     assert all(ax.get_legend() is None for ax in figure.axes)
     for row in (figure.axes[:3], figure.axes[3:]):
         (limits,) = {ax.get_ylim() for ax in row}
@@ -150,10 +173,10 @@ def test_overview(ds):
 
 
 def test_overview_is_a_picture_for_files_and_notebooks(ds, tmp_path):
-    figure = plotting.overview(ds)
-    figure.savefig(tmp_path / "overview.png")
+    figure = plotting.overview(ds.isel(agent=[0]))
+    figure.savefig(tmp_path / "overview.png", dpi=30)
     assert (tmp_path / "overview.png").read_bytes().startswith(b"\x89PNG")
-    assert isinstance(figure, plotting._RichFigure)  # IPython calls _repr_png_
+    assert isinstance(figure, figures._RichFigure)  # IPython calls _repr_png_
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert figure.get_suptitle().startswith("Game 0: ")
 
@@ -166,6 +189,7 @@ def test_nothing_is_mutated(ds, pyplot):
     plotting.regret(ds, agent="ucbvi", ax=empty_axes())
     plotting.welfare(ds, agent="ucbvi", ax=empty_axes())
     plotting.overview(ds)
+    plotting.local_exponent(ds, agent="ucbvi", ax=empty_axes())
     xr.testing.assert_identical(ds, before)
     assert dict(mpl.rcParams) == parameters
     assert pyplot.get_fignums() == []
@@ -178,11 +202,6 @@ def test_without_axes_pyplot_knows_the_figure(ds, draw, pyplot):
     ax = draw(ds.sel(agent=["ucb-q"]))
     assert pyplot.get_fignums() == [current.number, ax.figure.number]
     assert not current.axes
-
-
-def test_importing_does_not_load_pyplot():
-    code = "import sys, pajax.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -226,7 +245,7 @@ def test_regret_that_a_log_axis_cannot_show(ds):
 def test_bands_below_zero_are_cut(ds):
     wild = ds.copy(deep=True)
     wild["welfare_regret"][..., 0, :] *= 40.0  # one run dwarfs the others
-    ax = plotting.regret(wild, agent="ucbvi", ax=empty_axes())
+    ax = plotting.regret(wild, agent="ucbvi", ax=empty_axes(), band="pointwise")
     ax.figure.canvas.draw()
     cut = np.concatenate(bands(ax))[:, 1]
     assert 0 < cut.min() < ax.get_ylim()[0]
@@ -289,9 +308,17 @@ def test_bad_arguments(ds, draw, arguments, message, pyplot):
     assert pyplot.get_fignums() == []
 
 
+@pytest.mark.parametrize("draw", [plotting.regret, plotting.overview])
+def test_bands_are_named(ds, draw):
+    with pytest.raises(
+        ValueError, match="band: got 'wide', must be one of simultaneous, pointwise"
+    ):
+        draw(ds.sel(agent=["ucbvi"]), band="wide")
+
+
 def test_long_names_wrap_the_legend():
     mechanisms = {f"a mechanism called number {i}": Curve(1, 1, 1, 0, 0) for i in range(9)}
-    ds = make_dataset(num_seeds=2, mechanisms=mechanisms, agents={"ucbvi": 1.0})
+    ds = make_dataset(num_seeds=3, mechanisms=mechanisms, agents={"ucbvi": 1.0})
     figure = plotting.overview(ds)
     figure.canvas.draw()
     extent = figure.legends[0].get_window_extent()
@@ -308,10 +335,6 @@ def partial(ds) -> xr.Dataset:
     is_missing[:, :, NAMES.index("flat"), 3:] = True
     is_missing[:, 0, NAMES.index("oracle")] = True
     return without_runs(ds, is_missing)
-
-
-def title(legend) -> str:
-    return " ".join(legend.get_title().get_text().split())
 
 
 def test_lines_and_bands_are_of_the_runs_that_were_done(ds, partial):
@@ -335,18 +358,18 @@ def test_a_mechanism_without_runs_is_not_drawn(partial, draw):
     drawn = lines(ax)
     assert list(drawn)[: len(NAMES)] == [*NAMES[:-1], "oracle (no runs)"]
     assert np.isnan(drawn["oracle (no runs)"][1]).all()
-    assert title(ax.get_legend()).startswith("mean over 3 to 8 of 8 seeds and its pointwise 95 % t")
+    assert caption(ax).startswith("mean over 3 to 8 of 8 seeds and its ")
     assert "oracle" in lines(draw(partial, agent="ucb-q", ax=empty_axes()))
 
 
 def test_overview_of_what_there_is(partial):
     figure = plotting.overview(partial)
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*NAMES, "laissez-faire"]
-    assert title(legend).startswith("Lines and bands: mean over 3 to 8 of 8 seeds and its")
+    assert entries(legend) == [*NAMES, "laissez-faire"]
+    assert caption(legend).startswith("Lines and bands: mean over 3 to 8 of 8 seeds and its")
     assert figure.get_suptitle() == "Game 0: 3 to 8 of 8 seeds, 100,000 episodes"
     alone = plotting.overview(partial.isel(agent=[0]))
-    labels = [text.get_text() for text in alone.legends[0].get_texts()]
+    labels = entries(alone.legends[0])
     assert labels == [*NAMES[:-1], "oracle (no runs)", "laissez-faire"]
 
 
@@ -364,8 +387,8 @@ def test_overview_of_no_runs_at_all(ds):
 
 def test_moments_have_the_same_regret(partial):
     axes = [
-        plotting.regret(x, agent="ucbvi", ax=empty_axes(), level=0.9)
-        for x in (partial, keep_moments(partial))
+        plotting.regret(partial, agent="ucbvi", ax=empty_axes(), level=0.9, band="pointwise"),
+        plotting.regret(keep_moments(partial), agent="ucbvi", ax=empty_axes(), level=0.9),
     ]
     of_runs, of_moments = map(lines, axes)
     assert list(of_moments) == list(of_runs)
@@ -373,7 +396,8 @@ def test_moments_have_the_same_regret(partial):
         np.testing.assert_allclose(of_moments[name], of_runs[name], rtol=1e-12)
     for found, expected in zip(*map(bands, axes), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-    assert title(axes[0].get_legend()) == title(axes[1].get_legend())
+    why = ", as whole runs were not kept"
+    assert caption(axes[0]) + why == caption(axes[1])
 
 
 @pytest.mark.filterwarnings("error")
@@ -391,7 +415,7 @@ def test_moments_have_shares_without_bands(partial):
     words = (
         "mean over 3 to 8 of 8 seeds; shares of W* have no interval, as whole runs were not kept"
     )
-    assert title(axes[1].get_legend()) == words
+    assert caption(axes[1]) == words
 
 
 @pytest.mark.parametrize("agents", [["ucbvi"], ["ucbvi", "ucb-q"]])
@@ -399,10 +423,132 @@ def test_overview_of_moments(ds, agents):
     figure = plotting.overview(keep_moments(ds.sel(agent=agents)))
     figure.canvas.draw()
     assert figure.get_suptitle() == "Game 0: 8 seeds, 100,000 episodes"
-    assert title(figure.legends[0]) == (
-        "Lines and bands: mean over 8 seeds and its pointwise 95 % t interval; "
-        "shares of W* have no interval, as whole runs were not kept"
+    assert caption(figure.legends[0]) == (
+        "Lines and bands: mean over 8 seeds and its pointwise 95 % t interval, "
+        "as whole runs were not kept; shares of W* have no interval, as whole runs were not kept"
     )
     extent = figure.legends[0].get_window_extent()
     assert extent.x0 >= 0 and extent.x1 <= figure.bbox.x1
     assert all(vertices.size for vertices in bands(figure.axes[0]))
+
+
+# Bounds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Only(Bound):
+    """On some mechanisms: K^(3/4), as many times as the number of the run."""
+
+    of: tuple[str, ...]
+
+    def value(self, case: Case) -> np.ndarray:
+        number = np.arange(1, case.num_runs + 1)[:, None]
+        return np.where(case.place.mechanism in self.of, number * case.episodes**0.75, np.nan)
+
+
+def test_bounds_are_thin_lines_of_their_mechanisms(ds):
+    bounds = [
+        Only(name="sketch", tag="T8", of=("two-phase",)),
+        Only(name="explores", tag="(T9)", is_floor=True, of=("none", "flat")),
+        Only(name="silent", of=()),
+    ]
+    plain = plotting.regret(ds, agent="ucbvi", ax=empty_axes())
+    ax = plotting.regret(ds, agent="ucbvi", ax=empty_axes(), bounds=bounds)
+    labels = entries(ax)
+    assert labels == [*NAMES, "bound: sketch (T8)", "floor: explores (T9)", "bound: silent"]
+    assert "thin lines: bounds" in caption(ax)
+    assert "bounds" not in caption(plain)
+    added = [line for line in ax.lines[len(plain.lines) :] if len(np.asarray(line.get_xdata()))]
+    mean = 4.5 * ds["episode"].to_numpy() ** 0.75  # of 1 to 8
+    for line, name in zip(added, ["two-phase", "none", "flat"], strict=True):
+        own = next(x for x in ax.lines if x.get_label() == name)
+        assert (line.get_color(), line.get_marker()) == (own.get_color(), own.get_marker())
+        assert line.get_linewidth() < own.get_linewidth()
+        assert line.get_markerfacecolor() == "white" != own.get_markerfacecolor()
+        np.testing.assert_allclose(data(line)[1], mean, rtol=1e-12)
+    # get_linestyle says "--" of all
+    dashes = [getattr(line, "_unscaled_dash_pattern") for line in added]  # noqa: B009
+    assert dashes[0] != dashes[1] == dashes[2]
+
+
+def test_bounds_far_above_are_in_sight(ds):
+    high = Only(name="high", of=("two-phase",))
+    small = ds.assign(welfare_regret=1e-6 * ds["welfare_regret"])
+    ax = plotting.regret(small, agent="ucbvi", ax=empty_axes(), bounds=[high])
+    assert ax.get_ylim()[1] > 4.5 * 1e5**0.75
+
+
+def test_bounds_of_something_else_are_refused(ds):
+    other = Only(name="rationality", variable="agent_regret", of=("none",))
+    words = "bounds: got rationality of agent_regret, must be of welfare_regret, which is drawn"
+    with pytest.raises(ValueError, match=words):
+        plotting.regret(ds, agent="ucbvi", ax=empty_axes(), bounds=[other])
+
+
+# Local exponents
+
+
+def test_local_exponents_of_power_laws():
+    """Without noise, regret t^a has exponent a everywhere, up to the rounding of logs."""
+    powers = {"slow": 0.5, "fast": 1.0}
+    laws = {name: Curve(1.0, power, 1.0, np.nan, 0.0) for name, power in powers.items()}
+    ds = make_dataset(mechanisms=laws, agents={"ucbvi": 1.0}, num_seeds=8, noise=0.0)
+    ax = plotting.local_exponent(ds, ax=empty_axes())
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    assert ax.get_ylabel() == "local exponent of welfare regret"
+    drawn = lines(ax)
+    assert list(drawn) == ["slow", "fast"]
+    for name, power in powers.items():
+        _, values = drawn[name]
+        assert np.isfinite(values[-1])
+        np.testing.assert_allclose(values[np.isfinite(values)], power, atol=1e-4)
+
+
+def test_local_exponents_are_those_of_statistics(ds):
+    ax = plotting.local_exponent(ds, agent="ucb-q", ax=empty_axes(), decades=0.7, level=0.9)
+    runs = ds["welfare_regret"].sel(game=0, agent="ucb-q", mechanism="two-phase").to_numpy()
+    found = statistics.local_exponents(runs, ds["episode"].to_numpy(), decades=0.7, level=0.9)
+    np.testing.assert_allclose(lines(ax)["two-phase"][1], found.value, rtol=1e-12)
+    vertices = bands(ax)[NAMES.index("two-phase")]
+    np.testing.assert_allclose(vertices[:, 1].max(), np.nanmax(found.high), rtol=1e-12)
+    assert caption(ax) == (
+        "slope of the mean over 8 seeds in windows [t / 10^0.7, t], "
+        "and its pointwise 90 % bootstrap interval"
+    )
+
+
+def test_local_exponents_have_references(ds):
+    ax = plotting.local_exponent(ds, agent="ucbvi", ax=empty_axes())
+    heights = [float(np.asarray(line.get_ydata())[0]) for line in ax.lines[len(NAMES) :]]
+    np.testing.assert_allclose(heights, [1 / 2, 2 / 3, 3 / 4, 1.0])
+    assert [text.get_text() for text in ax.texts] == ["1/2", "2/3", "3/4", "1"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_local_exponents_of_what_there_is(partial):
+    some = partial.sel(mechanism=["none", "oracle"])
+    ax = plotting.local_exponent(some, agent="ucbvi", ax=empty_axes())
+    assert list(lines(ax))[-1] == "oracle (no runs)"
+    of_moments = plotting.local_exponent(keep_moments(some), agent="ucbvi", ax=empty_axes())
+    assert caption(of_moments).endswith("no interval, as whole runs were not kept")
+    np.testing.assert_allclose(lines(of_moments)["none"], lines(ax)["none"], rtol=1e-9)
+    assert not any(np.isfinite(vertices).all(1).any() for vertices in bands(of_moments))
+
+
+# The style
+
+
+def test_the_style_is_a_file_for_pyplot(pyplot):
+    with pyplot.style.context(plotting.STYLE):
+        colours = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+    assert tuple(colours) == style.COLOURS
+
+
+def test_figures_do_not_depend_on_settings(ds, pyplot):
+    """Also on Axes that were made before, in another style."""
+    with mpl.rc_context({"lines.linewidth": 7.0, "grid.color": "red"}):
+        ax = plotting.regret(ds, agent="ucbvi")
+    assert ax.lines[0].get_linewidth() == 1.5
+    assert ax.lines[0].get_color() == f"{style.COLOURS[0]}"
+    given = plotting.regret(ds, agent="ucbvi", ax=empty_axes())
+    assert not given.spines["top"].get_visible()
