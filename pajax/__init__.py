@@ -10,10 +10,11 @@ dataset = px.study(
 px.plotting.regret(dataset)
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from pajax import (
     agents,
+    bounds,
     games,
     mechanisms,
     planning,
@@ -24,6 +25,7 @@ from pajax import (
     transfers,
 )
 from pajax._pytree import axes, pytree, static
+from pajax.bounds import Bound, Checks, check_bounds
 from pajax.config import configure
 from pajax.files import load, save
 from pajax.forecast import Plan, plan
@@ -43,6 +45,8 @@ from pajax.study import StudyInterrupted, study
 
 __all__ = [
     "Agent",
+    "Bound",
+    "Checks",
     "Contract",
     "Episode",
     "Game",
@@ -57,6 +61,8 @@ __all__ = [
     "StudyInterrupted",
     "agents",
     "axes",
+    "bounds",
+    "check_bounds",
     "checkpoints",
     "configure",
     "games",

@@ -5,12 +5,14 @@ compare stand together; one block a game. A number that does not exist is printe
 say what the intervals cover, which runs were not done, and which ended badly.
 """
 
+import html
 import math
 import textwrap
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from pajax import results, statistics
@@ -47,15 +49,54 @@ def format_summary(summary: xr.Dataset) -> str:
     Args:
       summary: from `pajax.statistics.summary`.
     """
-    blocks = [f"{_title(summary, at)}\n\n{_aligned(summary, at)}" for at in _games(summary)]
-    notes = [textwrap.fill(note, WIDTH) for note in _notes(summary)]
-    return "\n\n".join([*blocks, "\n".join(notes)])
+    found = [f"{_title(summary, at)}\n\n{_aligned(summary, at)}" for at in _games(summary)]
+    about = [textwrap.fill(note, WIDTH) for note in notes(summary)]
+    return "\n\n".join([*found, "\n".join(about)])
 
 
 def to_markdown(summary: xr.Dataset) -> str:
     """The same table in Markdown: headings, rows, and notes, for a README or a notebook."""
-    blocks = [f"**{_title(summary, at)}**\n\n{_piped(summary, at)}" for at in _games(summary)]
-    return "\n\n".join([*blocks, *_notes(summary)])
+    found = [
+        f"**{title}**\n\n{_markdown(headings, rows, 2)}"
+        for title, headings, rows in blocks(summary)
+    ]
+    return "\n\n".join([*found, *notes(summary)])
+
+
+def blocks(summary: xr.Dataset) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The same table as words: title, headings and rows of each game; two columns are names."""
+    headings = [" ".join(lines).strip() for lines in _headings(summary)]
+    of_games = ([row for group in _rows(summary, at) for row in group] for at in _games(summary))
+    titles = (_title(summary, at) for at in _games(summary))
+    return [(title, headings, rows) for title, rows in zip(titles, of_games, strict=True)]
+
+
+def notes(summary: xr.Dataset) -> list[str]:
+    """What the intervals cover, what the columns mean, what is missing and what failed."""
+    done, asked = summary["num_runs"].to_numpy(), int(summary["num_seeds"])
+    runs, episodes = statistics.runs_in_words(done, asked), summary.attrs["num_episodes"]
+    found = [
+        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({runs} here) "
+        f"of one agent and mechanism in this one game, at K = {episodes:,} episodes, each on its "
+        "own; they say nothing about other games. Regret: Student's t. Growth exponent: slope of "
+        "log mean regret on log episodes over the last decade and a half of K, bootstrap over "
+        "whole runs. Late share: over the last tenth of the episodes. Principal nets: its rewards "
+        "less payments; W* - rho.V0 is the best with the smallest transfers. Transfer error: over "
+        f"resolved transfers. {DASH}: does not exist."
+    ]
+    if results.is_moments(summary):
+        found.append(
+            "The study kept moments, not runs: how far runs differ in their growth exponent and "
+            "late share is not known; the values are those of the mean curve."
+        )
+    if done.min() < done.max():
+        of_asked = lambda number: f"{number:,.0f} of {asked:,}"  # noqa: E731
+        fewer = summary["num_runs"].where(summary["num_runs"] < asked)
+        found += _listed("Runs done, where not all are", fewer, of_asked)
+    for name, what in _FAILURES.items():
+        share = summary[name].where(summary[name] > 0)
+        found += _listed(f"Seeds that ended with {what}", share, _percent)
+    return found
 
 
 def _games(summary: xr.Dataset) -> range:
@@ -101,57 +142,47 @@ def _cells(cell: xr.Dataset) -> list[str]:
 
 
 def _aligned(summary: xr.Dataset, game: int) -> str:
-    """A block of text: names to the left, numbers to the right, a blank line between agents."""
-    headings, groups = _headings(summary), _rows(summary, game)
-    tops, bottoms = ([line[i] for line in headings] for i in range(2))
-    lines = [tops, bottoms, *(row for group in groups for row in group)]
+    """A block of text, agents apart."""
+    tops, bottoms = zip(*_headings(summary), strict=True)
+    return _text([list(tops), list(bottoms)], _rows(summary, game), 2)
+
+
+def lay_out(title: str, headings: list[str], rows: list[list[str]]) -> str:
+    """A table of words as aligned plain text, under its title."""
+    return f"{title}\n\n{_text([headings], [rows], len(headings))}"
+
+
+def pipe(title: str, headings: list[str], rows: list[list[str]]) -> str:
+    """The same in Markdown."""
+    return f"**{title}**\n\n{_markdown(headings, rows, len(headings))}"
+
+
+def to_html(title: str, headings: list[str], rows: list[list[str]]) -> str:
+    """The same in HTML."""
+    table = pd.DataFrame(rows, columns=pd.Index(headings)).to_html(index=False, border=0)
+    return f"<h4>{html.escape(title)}</h4>\n{table}"
+
+
+def _text(headings: list[list[str]], groups: list[list[list[str]]], num_names: int) -> str:
+    """Names to the left, numbers to the right, a blank line between groups of rows."""
+    lines = [*headings, *(row for group in groups for row in group)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
     def text(cells: list[str]) -> str:
-        names = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
-        return "  ".join(names + numbers).rstrip()
+        at = zip(cells, widths, range(len(cells)), strict=True)
+        aligned = (x.ljust(width) if i < num_names else x.rjust(width) for x, width, i in at)
+        return "  ".join(aligned).rstrip()
 
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
     body = "\n\n".join("\n".join(map(text, group)) for group in groups)
-    return "\n".join([text(tops), text(bottoms), rule, body, rule])
+    return "\n".join([*map(text, headings), rule, body, rule])
 
 
-def _piped(summary: xr.Dataset, game: int) -> str:
-    """A block of Markdown."""
-    headings = [" ".join(lines).strip() for lines in _headings(summary)]
-    marks = [":---"] * 2 + ["---:"] * len(_COLUMNS)
-    rows = [row for group in _rows(summary, game) for row in group]
+def _markdown(headings: list[str], rows: list[list[str]], num_names: int) -> str:
+    """Rows between pipes, names to the left and numbers to the right."""
+    marks = [":---"] * num_names + ["---:"] * (len(headings) - num_names)
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in [headings, marks, *escaped])
-
-
-def _notes(summary: xr.Dataset) -> list[str]:
-    """What the intervals cover, what the columns mean, what is missing and what failed."""
-    done, asked = summary["num_runs"].to_numpy(), int(summary["num_seeds"])
-    runs, episodes = statistics.runs_in_words(done, asked), summary.attrs["num_episodes"]
-    notes = [
-        f"+- and [low, high]: {_level(summary)} intervals for the mean over seeds ({runs} here) "
-        f"of one agent and mechanism in this one game, at K = {episodes:,} episodes, each on its "
-        "own; they say nothing about other games. Regret: Student's t. Growth exponent: slope of "
-        "log mean regret on log episodes over the last decade and a half of K, bootstrap over "
-        "whole runs. Late share: over the last tenth of the episodes. Principal nets: its rewards "
-        "less payments; W* - rho.V0 is the best with the smallest transfers. Transfer error: over "
-        f"resolved transfers. {DASH}: does not exist."
-    ]
-    if results.is_moments(summary):
-        notes.append(
-            "The study kept moments, not runs: how far runs differ in their growth exponent and "
-            "late share is not known; the values are those of the mean curve."
-        )
-    if done.min() < done.max():
-        of_asked = lambda number: f"{number:,.0f} of {asked:,}"  # noqa: E731
-        fewer = summary["num_runs"].where(summary["num_runs"] < asked)
-        notes += _listed("Runs done, where not all are", fewer, of_asked)
-    for name, what in _FAILURES.items():
-        share = summary[name].where(summary[name] > 0)
-        notes += _listed(f"Seeds that ended with {what}", share, _percent)
-    return notes
 
 
 def _listed(what: str, values: xr.DataArray, text: Callable[[float], str]) -> list[str]:

@@ -15,7 +15,7 @@ import pajax as px
 
 ROOT = Path(px.__file__).parent
 FILES = {path.relative_to(ROOT).as_posix(): path for path in sorted(ROOT.rglob("*.py"))}
-PUBLIC = [px.agents, px.games, px.mechanisms]
+PUBLIC = [px.agents, px.bounds, px.games, px.mechanisms, px.plotting, px.statistics]
 
 
 @functools.cache
@@ -69,7 +69,7 @@ def importers(package: str) -> set[str]:
 
 def test_the_reader_of_imports_reads():
     assert {"lanes.py", "planning.py", "agents/base.py"} <= own_imports("agents/best_response.py")
-    assert {"agents/__init__.py", "study.py", "plotting.py"} <= own_imports("__init__.py")
+    assert {"agents/__init__.py", "study.py", "plotting/__init__.py"} <= own_imports("__init__.py")
     assert "draws.py" in reached("study.py")
 
 
@@ -81,13 +81,14 @@ def test_agents_and_mechanisms_do_not_know_each_other():
 
 
 def test_only_plotting_knows_matplotlib():
-    assert importers("matplotlib") == {"plotting.py"}
+    assert "plotting/style.py" in importers("matplotlib")
+    assert all(name.startswith("plotting/") for name in importers("matplotlib"))
 
 
 def test_xarray_begins_with_results():
     assert "results.py" in importers("xarray")
     for name in importers("xarray") - {"results.py"}:
-        assert "results.py" in reached(name) or name in ("statistics.py", "tables.py"), name
+        assert "results.py" in reached(name) or name in ("statistics/shares.py", "tables.py"), name
 
 
 ENGINE = {"simulate.py", "ledger.py", "stages.py"}
@@ -102,7 +103,9 @@ STORED = {
     "files.py",
 }
 ASKED = {"grids.py", "specs.py", "forecast.py", "status.py", "study.py"}
-SHOWN = {"statistics.py", "tables.py", "plotting.py", "__main__.py"}
+STATISTICS = {name for name in FILES if name.startswith("statistics/")}
+BOUNDS = {name for name in FILES if name.startswith("bounds/")}
+SHOWN = {*STATISTICS, *BOUNDS, "tables.py", "plotting/__init__.py", "__main__.py"}
 HOST = STUDIES | STORED | ASKED | SHOWN
 
 
@@ -117,6 +120,15 @@ def test_what_runs_does_not_know_of_files():
     """Batches run without a store, and a store reads and writes without what asks for it."""
     assert not reached("batch.py") & STORED
     assert not reached("store.py") & (ASKED | SHOWN | {"results.py", "files.py"})
+
+
+def test_bounds_follow_statistics_and_draw_nothing():
+    assert "statistics/__init__.py" in reached("bounds/checks.py")
+    for name in STATISTICS:
+        assert not reached(name) & BOUNDS, name
+    for name in BOUNDS:
+        assert not [x for x in reached(name) if x.startswith("plotting/")], name
+        assert not reached(name) & {"store.py", "study.py", "__main__.py"}, name
 
 
 def test_learners_do_not_know_the_engine():
@@ -178,6 +190,7 @@ NAMES_RELIED_ON = {
         "QuantisedTransfers",
         "TwoPhase",
     ),
+    "bounds": ("check_bounds", "evaluate", "theory"),
     "plotting": ("regret", "welfare"),
     "planning": ("best_response",),
     "statistics": ("summary",),
