@@ -2,15 +2,17 @@
 
 Question: which rate of welfare regret in K do simulations support, K^(1/2), K^(2/3) or K^(3/4), for
 which learner in which game; what do margins cost the principal; and how loose are the bounds
-(T6)-(T8)? Five studies, K = 1e4 .. 1e6:
+(T6)-(T8)? Seven studies, K = 1e4 .. 1e6:
 
     bandit      one game, the three presets of (T8): w ~ K^-1/4, w ~ K^-1/3, and w below the gap
     pollution   one game, the first two presets, laissez-faire and oracle transfers, and a
                 contract-blind learner, of which nothing can be said
     garnet      64 random games, the first two presets
+    games       the same at K = 1e5 with more seeds, enough for verdicts on single games
     orders      pollution at K = 316,228: the mechanism's two orders, with tests of n visits and of
                 ten times as many, to see how far estimates of transfers are from tau*
-    frontier    pollution at K = 1e6, over margins
+    margins     pollution at K = 1e6, over the margin gamma
+    widths      pollution at K = 1e6, over the width w, with gamma = 0 and n = 1 / w^2
 
 The presets are the same at K = 1e5, so that they differ in rates alone; all have n w^2 = 1.
 Intervals are over seeds in one game, but for `garnet`, where they are over games. Studies are kept
@@ -29,14 +31,17 @@ px.configure()
 import jax
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from pajax import statistics
 
 HORIZONS = (10_000, 31_623, 100_000, 316_228, 1_000_000)
-SEEDS = {"bandit": 64, "pollution": 160, "garnet": 16, "orders": 64, "frontier": 32}
-ONE_LENGTH = {"orders": 316_228, "frontier": 1_000_000}
+SEEDS = {"bandit": 64, "pollution": 160, "garnet": 16, "games": 40, "orders": 64}
+SEEDS |= {"margins": 48, "widths": 48}
+ONE_LENGTH = {"games": 100_000, "orders": 316_228, "margins": 1_000_000, "widths": 1_000_000}
 VERDICTS = ("consistent", "violated", "inconclusive", "not applicable")
 MARGINS = (0.0, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+WIDTHS = (0.4, 0.2, 0.1, 0.05, 0.025)
 
 
 def learners():
@@ -82,10 +87,21 @@ def garnet(num_episodes):
     return {"game": games, "agents": learners(), "mechanisms": presets(num_episodes)}
 
 
-def frontier(num_episodes):
+def margins(num_episodes):
     """Margins of the default mechanism."""
-    margins = px.grid(px.mechanisms.TwoPhase(), {"margin": MARGINS}, name="two-phase")
-    return {"game": px.games.pollution(), "agents": learners(), "mechanisms": margins}
+    mechanisms = px.grid(px.mechanisms.TwoPhase(), {"margin": MARGINS}, name="two-phase")
+    return {"game": px.games.pollution(), "agents": learners(), "mechanisms": mechanisms}
+
+
+def widths(num_episodes):
+    """Widths without a margin: what is posted beyond hi grows with w too."""
+    mechanisms = {
+        f"two-phase(width={width})": px.mechanisms.TwoPhase(
+            width=width, test_visits=1 / width**2, margin=0.0
+        )
+        for width in WIDTHS
+    }
+    return {"game": px.games.pollution(), "agents": learners(), "mechanisms": mechanisms}
 
 
 def orders(num_episodes):
@@ -103,8 +119,10 @@ STUDIES = {
     "bandit": bandit,
     "pollution": pollution,
     "garnet": garnet,
+    "games": garnet,
     "orders": orders,
-    "frontier": frontier,
+    "margins": margins,
+    "widths": widths,
 }
 
 
@@ -182,10 +200,25 @@ def errors(dataset):
 
 
 def trade_off(dataset):
-    """What each margin costs an episode: to welfare, and to the principal."""
+    """What each margin or width costs an episode: to welfare, and to the principal."""
     last, number = dataset.isel(episode=-1, game=0), dataset.attrs["num_episodes"]
     names = ("welfare_regret", "principal_regret", "payment")
-    return side_by_side({name: statistics.mean_over_runs(last / number, name) for name in names})
+    each = last.assign({name: last[name] / number for name in names})
+    return side_by_side({name: statistics.mean_over_runs(each, name) for name in names})
+
+
+def draw_frontiers(dataset, over, path):
+    """The principal's regret against welfare regret over a term, a panel an agent."""
+    agents = dataset["agent"].to_numpy().tolist()
+    figure = Figure(figsize=(4.2 * len(agents), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(agents), sharey=True)
+    for ax, agent in zip(panels, agents, strict=True):
+        options = {"over": over, "variable": "principal_regret", "agent": agent}
+        px.plotting.frontier(dataset, ax=ax, **options)
+        ax.set_title(agent)
+        if ax is not panels[-1]:
+            ax.get_legend().remove()  # all are alike
+    figure.savefig(path, dpi=90)
 
 
 def show(name, part, table):
@@ -204,10 +237,9 @@ def report(name, args):
     folders = [args.store / f"{name}-{length}" for length in lengths]
     if name == "orders":
         show(name, "errors", errors(datasets[-1]))
-    if name == "frontier":
+    if name in ("margins", "widths"):
         show(name, "trade-off", trade_off(datasets[-1]))
-        axes = px.plotting.frontier(datasets[-1], over="margin", variable="principal_regret")
-        axes.figure.savefig(args.out / "frontier.png", dpi=110)
+        draw_frontiers(datasets[-1], name.removesuffix("s"), args.out / f"{name}.png")
     if len(datasets) > 1:
         show(name, "growth", growth(datasets))
         rates = [bound for bound in px.bounds.theory() if isinstance(bound, px.bounds.Rate)]

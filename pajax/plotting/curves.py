@@ -55,7 +55,8 @@ def regret(
         right-hand side, in the colour of its mechanism and with its marker, hollow, at the end.
       variable: another regret to draw, such as "agent_regret" or "principal_regret".
 
-    Guide lines rise with slopes 1 (regret that grows with K) and 1/2. A log axis has no place for
+    Guide lines rise with slopes 1 (regret that grows with K) and 1/2; beside bounds, which need
+    their room, there are none. A log axis has no place for
     zero: a mean of at most zero is left out (and a mechanism with none above says so in the
     legend), and a band that reaches zero is cut at the lower edge.
     """
@@ -65,7 +66,7 @@ def regret(
         got, rule = f"{bound.name} of {bound.variable}", f"be of {variable}, which is drawn"
         _checks.require(bound.variable == variable, "bounds", got, rule)
     right_sides = [_right_side(ds, here, bound) for bound in bounds]
-    ax = regret_panel(ax, here, level, band, variable)
+    ax = regret_panel(ax, here, level, band, variable, has_guides=not bounds)
     for place, (bound, lines) in enumerate(zip(bounds, right_sides, strict=True)):
         tag = f" ({bound.tag.strip('()')})" if bound.tag else ""
         kind = "floor" if bound.is_floor else "bound"
@@ -119,6 +120,7 @@ def regret_panel(
     level: float,
     band: str = "simultaneous",
     variable: str = "welfare_regret",
+    has_guides: bool = True,
 ) -> Axes:
     """What `regret` draws, but for bounds."""
     if band == "pointwise" or is_moments(here):
@@ -130,7 +132,7 @@ def regret_panel(
     floor = limits[0] / 1000  # below the edge, also of Axes that share it
     draw(ax, here, {name: _positive(curve, floor) for name, curve in curves.items()})
     ax.set_ylim(union(limits, previous))
-    if previous is None:
+    if previous is None and has_guides:
         _guides(ax, here["episode"].to_numpy(), limits[1])
     _label(ax, quantity(variable).label())
     return ax

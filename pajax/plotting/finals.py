@@ -28,6 +28,9 @@ from pajax.plotting.cells import (
 from pajax.plotting.style import in_style, look
 from pajax.plotting.sweeps import Over, Sweep, read
 
+#: How far apart points have to be for a label each, as a share of an axis.
+_APART = 0.07
+
 
 class Points(NamedTuple):
     """What one line draws, each [point], in the order of the numbers."""
@@ -106,7 +109,8 @@ def frontier(
       ax: where to draw; by default a new Axes with the legend beside it.
       level: coverage of each t interval, in (0, 1): each covers its own mean.
 
-    Points are joined in the order of the parameter and labelled by it. The star at (0, 0) stands
+    Points are joined in the order of the parameter and labelled by it, close neighbours by the
+    ends of their range. The star at (0, 0) stands
     for the best of both: no welfare lost and, by "principal_regret", none of the surplus of (T3);
     payments of zero with it are out of reach wherever transfers are needed.
     """
@@ -120,6 +124,8 @@ def frontier(
     for place, (x, y) in enumerate(zip(across, upward, strict=True)):
         _draw_path(ax, place, x, y)
     ax.plot([0], [0], "*", color="0.35", markersize=11, label="best of both", zorder=3)
+    for x, y in zip(across, upward, strict=True):
+        _number_path(ax, x, y)
     ax.set_xlabel(quantity("welfare_regret").label(is_rate=True))
     ax.set_ylabel(quantity(variable).label(is_rate=True))
     about = f"{_caption(here, sweep, level)}, both ways; numbers: {sweep.name.replace('_', ' ')}"
@@ -194,8 +200,18 @@ def _draw_path(ax: Axes, place: int, x: Points, y: Points) -> None:
     across, upward = ((v - low, high - v) for v, low, high in (x.values, y.values))
     centre = x.values.value, y.values.value
     ax.errorbar(*centre, upward, across, label=x.label, elinewidth=1.0, **look(place))
-    for number, *at in zip(x.numbers, *centre, strict=True):
-        note(ax, f"{number:g}", (at[0], at[1]), (5, 4))
+
+
+def _number_path(ax: Axes, x: Points, y: Points) -> None:
+    """The numbers beside points; neighbours that would cover one another have one label."""
+    points = np.column_stack([x.values.value, y.values.value])
+    inside = ax.transLimits.transform(points)
+    first = 0
+    for at in range(1, len(points) + 1):
+        if at == len(points) or np.abs(inside[at] - inside[first]).max() > _APART:
+            ends = dict.fromkeys(f"{x.numbers[i]:g}" for i in (first, at - 1))
+            note(ax, " to ".join(ends), tuple(points[at - 1]), (5, 4))
+            first = at
 
 
 def _caption(here: xr.Dataset, sweep: Sweep, level: float) -> str:
