@@ -35,6 +35,7 @@ from pajax.hardness import Hardness, hardness
 from pajax.lanes import lift
 from pajax.ledger import Record
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
+from pajax.report import report
 from pajax.results import to_dataframe
 from pajax.simulate import simulate
 from pajax.specs import load_spec
@@ -78,6 +79,7 @@ __all__ = [
     "planning",
     "plotting",
     "pytree",
+    "report",
     "save",
     "schedules",
     "simulate",

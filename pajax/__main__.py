@@ -21,7 +21,7 @@ import xarray as xr
 import pajax as px
 from pajax import _checks, archive, kept, results, tables
 from pajax.design import KEEPS
-from pajax.store import Store
+from pajax.report import report, sources
 
 Part = Callable[[px.Game], Any]
 
@@ -146,13 +146,15 @@ def _parser() -> argparse.ArgumentParser:
     plan.add_argument("--no-time", action="store_true", help="do not measure how long it takes")
     status = commands.add_parser("status", help="how far a stored study is")
     status.set_defaults(run=run_status)
-    report = commands.add_parser("report", help="table and picture of what is finished")
+    report = commands.add_parser("report", help="table, picture and page of what is finished")
     report.set_defaults(run=run_report)
     merge = commands.add_parser("merge", help="copy stores of one study into one")
     merge.set_defaults(run=run_merge)
     for command in (status, report, merge):
         command.add_argument("folder", help="of the study")
     merge.add_argument("others", nargs="+", help="folders to copy from")
+    report.add_argument("others", nargs="*", help="folders of the same with other --episodes")
+    report.add_argument("--out", help="the page (default report.html, in the folder if it is one)")
     return parser
 
 
@@ -186,7 +188,9 @@ def run_study(options: argparse.Namespace) -> int:
     if options.worker is not None and not _is_complete(dataset):
         print(px.status(folder))
         return 0
-    return _write(dataset, folder)
+    _show(dataset)
+    _save(dataset, folder)
+    return _code(dataset)
 
 
 def run_plan(options: argparse.Namespace) -> int:
@@ -204,9 +208,16 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    """`pajax report`: the table and the picture of what is finished."""
-    store = Store.read(options.folder)
-    return _write(results.make_dataset(store.outline, store), store.folder)
+    """`pajax report`: table, Dataset and picture of what is finished, and a page of all."""
+    given = [options.folder, *options.others]
+    found = [sources.read(one) for one in given]
+    for source, place in zip(found, map(Path, given), strict=True):
+        _show(source.dataset)
+        if source.manifest is not None:  # the folder of a store, not a file
+            _save(source.dataset, place)
+    page = report(given, options.out)
+    print(f"Wrote {page} ({page.stat().st_size / 1e6:.1f} MB).")
+    return max(_code(source.dataset) for source in found)
 
 
 def run_merge(options: argparse.Namespace) -> int:
@@ -216,16 +227,22 @@ def run_merge(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(dataset: xr.Dataset, folder: Path) -> int:
-    """Print the table; write the Dataset and, of the first game, the picture."""
-    print(tables.format_summary(px.statistics.summary(dataset)))
+def _show(dataset: xr.Dataset) -> None:
+    print(tables.format_summary(px.statistics.summary(dataset)) + "\n")
+
+
+def _save(dataset: xr.Dataset, folder: Path) -> None:
+    """Write the Dataset and, of the first game, the picture."""
     written = [px.save(dataset, folder / "results.npz")]
     if dataset.sizes["agent"] <= MOST_COLUMNS:
         written.append(folder / "overview.png")
         with archive.atomic_file(written[-1]) as file:
             figure = px.plotting.overview(dataset, title=folder.resolve().name.capitalize())
             figure.savefig(file, format="png", dpi=160)
-    print(f"\nWrote {' and '.join(map(str, written))}.")
+    print(f"Wrote {' and '.join(map(str, written))}.")
+
+
+def _code(dataset: xr.Dataset) -> int:
     return 0 if _is_finite(dataset) else NOT_FINITE
 
 
