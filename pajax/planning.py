@@ -19,7 +19,6 @@ from jax import Array, lax
 from pajax import lanes
 from pajax.game import Game
 
-
 #: Least probability of a visit by the welfare optimum for a (h, s) to matter to coverage (A2): what
 #: is visited more rarely costs at most this much welfare a step, and no run would resolve it.
 OFTEN = 0.01

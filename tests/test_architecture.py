@@ -102,7 +102,7 @@ STORED = {
     "results.py",
     "files.py",
 }
-ASKED = {"grids.py", "specs.py", "forecast.py", "status.py", "study.py"}
+ASKED = {"grids.py", "specs.py", "forecast.py", "status.py", "study.py", "examine.py"}
 STATISTICS = {name for name in FILES if name.startswith("statistics/")}
 BOUNDS = {name for name in FILES if name.startswith("bounds/")}
 SHOWN = {*STATISTICS, *BOUNDS, "tables.py", "plotting/__init__.py", "__main__.py"}
