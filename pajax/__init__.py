@@ -27,6 +27,7 @@ from pajax import (
 from pajax._pytree import axes, pytree, static
 from pajax.bounds import Bound, Checks, check_bounds
 from pajax.config import configure
+from pajax.examine import examine
 from pajax.files import load, save
 from pajax.forecast import Plan, plan
 from pajax.game import Game, make_game, stack_games
@@ -66,6 +67,7 @@ __all__ = [
     "check_bounds",
     "checkpoints",
     "configure",
+    "examine",
     "games",
     "grid",
     "hardness",

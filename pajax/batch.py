@@ -8,7 +8,7 @@ a checkpoint and can be interrupted. None of this changes a number.
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -103,6 +103,15 @@ class Batch(NamedTuple):
     keys: Array
 
 
+class Tables(NamedTuple):
+    """What there is of some pairs at a record point, [pair, H, S, A] each."""
+
+    visits: Any  # plays since the run began
+    offered: Any  # transfers of the contract in force
+    transfer: Any  # the mechanism's estimates of tau*
+    is_resolved: Any
+
+
 class Snapshot(NamedTuple):
     """A run between two blocks, as plain arrays."""
 
@@ -166,10 +175,8 @@ def run(
     checkpoint: Checkpoint | None = None,
 ) -> dict[str, np.ndarray]:
     """Variables [pair, episode] of a batch; `report` is told of episodes as they are done."""
-    ends, num_episodes = refine(record), int(record[-1])
-    num_states = batch.game.transition.shape[-2]
-    schedule = make_schedule(num_episodes, ends, batch.mechanism.adapting_until, num_states)
-    begin = functools.partial(_start, num_episodes=num_episodes, mesh=layout.mesh)
+    ends, schedule = _plan(batch, record)
+    begin = functools.partial(_start, num_episodes=int(record[-1]), mesh=layout.mesh)
     snapshot = None if checkpoint is None else checkpoint.read()
     restored = _restore(snapshot, jax.eval_shape(begin, batch), layout)
     state, first, blocks = (begin(batch), 0, []) if restored is None else restored
@@ -183,6 +190,32 @@ def run(
         report(episodes)
     sums: Any = (_of_pairs(x, layout) for x in _joined(blocks))
     return kept.cumulate(Record(*sums), ends, record)
+
+
+def watch(batch: Batch, record: np.ndarray, layout: Layout) -> Iterator[Tables]:
+    """The tables of a batch at each record point, of the same runs as those of `run`."""
+    ends, schedule = _plan(batch, record)
+    state = _start(batch, num_episodes=int(record[-1]), mesh=layout.mesh)
+    done = 0
+    for block, _, episodes in _blocks(schedule, ends, stops=set(record.tolist())):
+        state, _ = _advance(batch, state, block, mesh=layout.mesh)
+        done += episodes
+        if done in record:
+            tables = _look(batch, state, mesh=layout.mesh)
+            yield jax.tree.map(lambda table: _table_of_pairs(table, layout), tables)
+
+
+def _table_of_pairs(table: Array, layout: Layout) -> np.ndarray:
+    """A table [chunk, H, S, A, lane] as [pair, H, S, A]."""
+    by_lane = np.moveaxis(np.asarray(table), -1, 1)
+    return by_lane.reshape(-1, *by_lane.shape[2:])[: layout.num_pairs]
+
+
+def _plan(batch: Batch, record: np.ndarray) -> tuple[np.ndarray, Schedule]:
+    """Where the record intervals of the engine end, and its schedule."""
+    ends, num_states = refine(record), batch.game.transition.shape[-2]
+    adapting_until = batch.mechanism.adapting_until
+    return ends, make_schedule(int(record[-1]), ends, adapting_until, num_states)
 
 
 def _of_pairs(sums: np.ndarray, layout: Layout) -> np.ndarray:
@@ -238,13 +271,18 @@ def refine(record: np.ndarray) -> np.ndarray:
     return np.concatenate(points)[1:]
 
 
-def _blocks(schedule: Schedule, ends: np.ndarray) -> Iterator[tuple[Schedule, int, int]]:
-    """Blocks of record intervals, padded with empty ones, with their intervals and episodes."""
+def _blocks(
+    schedule: Schedule, ends: np.ndarray, stops: Container[int] = ()
+) -> Iterator[tuple[Schedule, int, int]]:
+    """Blocks of record intervals, padded with empty ones, with their intervals and episodes.
+
+    A block ends at each of the `stops`, some of `ends`, if it does not before.
+    """
     longest = math.ceil(ends[-1] / NUM_BLOCKS)
     first, done = 0, 0
     while first < len(ends):
-        last = first + 1
-        while last < len(ends) and last - first < BLOCK_INTERVALS and ends[last] - done <= longest:
+        limit, last = min(len(ends), first + BLOCK_INTERVALS), first + 1
+        while last < limit and ends[last] - done <= longest and ends[last - 1] not in stops:
             last += 1
         bounds = schedule.bounds[first : last + 1]
         bounds = np.pad(bounds, (0, BLOCK_INTERVALS + 1 - len(bounds)), mode="edge")
@@ -286,6 +324,19 @@ def _advance(
         return lax.fori_loop(0, num_chunks, advance_one, carry)
 
     return _on_each_device(advance_all, mesh)(batch, state)
+
+
+@functools.partial(jax.jit, static_argnames="mesh")
+def _look(batch: Batch, state: Progress, *, mesh: Mesh) -> Tables:
+    """Tables, [chunk, H, S, A, lane] each."""
+
+    def look_at(chunk: tuple[Batch, Progress]) -> Tables:
+        batch, progress = chunk
+        offered, report = progress.contract.transfer, batch.mechanism.report(progress.mechanism)
+        visits = progress.visits.reshape(offered.shape)
+        return Tables(visits, offered, report.transfer, report.is_resolved)
+
+    return _on_each_device(lambda *parts: lax.map(look_at, parts), mesh)(batch, state)
 
 
 def _on_each_device(function: Any, mesh: Mesh) -> Any:

@@ -16,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from pajax import _checks, identity
+from pajax import _checks, identity, kept
 from pajax._pytree import map_with_rank, with_lanes
 from pajax.game import Game
 from pajax.hardness import hardness
-from pajax.outline import SIZES, Cell, Group, Outline
+from pajax.outline import OF_GAMES, SIZES, Cell, Group, Outline
 from pajax.simulate import check_parts, spec_of, start
 from pajax.stages import checkpoints, make_schedule
 
@@ -125,14 +125,18 @@ def _terms(
     mechanisms: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Game], num_episodes: int
 ) -> dict[str, dict[str, dict[str, list[float]]]]:
     """What bounds ask of mechanisms, for each game of each group; those that have no terms miss."""
+    taken = {*kept.VARIABLES, *OF_GAMES, *SIZES}
 
-    def of_group(mechanism: Any, game: Game) -> dict[str, list[float]]:
+    def of_group(name: str, mechanism: Any, game: Game) -> dict[str, list[float]]:
         terms = with_lanes(mechanism, game.lanes).terms(spec_of(game, num_episodes))
+        shown = f"terms {sorted(taken & terms.keys())}"
+        rule = "have terms that no variable of a Dataset is called by"
+        _checks.require(taken.isdisjoint(terms), f"mechanisms[{name!r}]", shown, rule)
         of_games = lambda value: np.broadcast_to(np.asarray(value, float), game.lanes)  # noqa: E731
         return {name: of_games(value).tolist() for name, value in terms.items()}
 
     return {
-        name: {group: of_group(part, groups[group]) for group, part in of_groups.items()}
+        name: {group: of_group(name, part, groups[group]) for group, part in of_groups.items()}
         for name, of_groups in mechanisms.items()
         if hasattr(next(iter(of_groups.values())), "terms")
     }

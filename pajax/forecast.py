@@ -148,10 +148,19 @@ def refuse_too_many(outline: Outline) -> None:
     Raises:
       ValueError: with the numbers.
     """
-    needed, free = _LISTED * outline.num_pairs, free_memory()
-    value = f"{outline.num_pairs:,} runs, whose numbers alone need {_bytes(needed)} of memory"
+    what = f"{outline.num_pairs:,} runs, whose numbers alone need"
+    refuse_without_room("study", what, _LISTED * outline.num_pairs)
+
+
+def refuse_without_room(argument: str, what: str, needed: int) -> None:
+    """Raise if so many bytes of memory are not free.
+
+    Raises:
+      ValueError: with the numbers.
+    """
+    free, value = free_memory(), f"{what} {_bytes(needed)} of memory"
     rule = f"fit in the {_bytes(free or 0)} that are free"
-    _checks.require(free is None or needed <= free, "study", value, rule)
+    _checks.require(free is None or needed <= free, argument, value, rule)
 
 
 def refuse_what_cannot_fit(planned: Plan, outline: Outline) -> None:

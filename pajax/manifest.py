@@ -19,7 +19,7 @@ from pajax import _checks, archive, identity
 from pajax.design import Design, entries, identities
 from pajax.outline import Cell, Outline
 
-FORMAT, NAME = 1, "manifest.json"
+FORMAT, NAME = 2, "manifest.json"
 _MAX_LINES = 20
 
 
@@ -56,13 +56,13 @@ class Manifest(NamedTuple):
 
         Raises:
           DamagedError: it is not what was written.
-          ValueError: it is of a newer format.
+          ValueError: it is of another format.
           FileNotFoundError: there is none.
         """
         found = archive.read_json(folder / NAME)
         number = found.get("format") if isinstance(found, dict) else None
-        is_known = isinstance(number, int) and number <= FORMAT
-        _checks.require(is_known, "store", folder, f"have a {NAME} of format at most {FORMAT}")
+        rule = f"have a {NAME} of format {FORMAT}, that of this version of pajax"
+        _checks.require(number == FORMAT, "store", folder, rule)
         if found.pop("digest", None) != identity.digest(found):
             raise archive.DamagedError(f"{folder / NAME}: the digest does not match")
         found["outline"] = Outline.of_json(found["outline"])

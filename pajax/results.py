@@ -94,7 +94,7 @@ def make_dataset(outline: Outline, shelf: Shelf) -> xr.Dataset:
         coordinates["seed"] = np.arange(outline.num_seeds)
     else:
         coordinates["quantile"] = np.array(kept.QUANTILES)
-    return xr.Dataset(variables, coordinates, _attributes(outline) | made_with.summary())
+    return xr.Dataset(variables, coordinates, attributes(outline) | made_with.summary())
 
 
 def _gathered(outline: Outline, cells: Mapping[Cell, kept.Arrays], name: str) -> np.ndarray:
@@ -144,7 +144,8 @@ class Made:
         return {name: ", ".join(sorted(values)) for name, values in self._found.items()}
 
 
-def _attributes(outline: Outline) -> dict[str, Any]:
+def attributes(outline: Outline) -> dict[str, Any]:
+    """What a Dataset says of its study: the spec as JSON, and numbers of it."""
     games = {name: group.text for name, group in outline.groups.items()}
     horizons = sorted({group.horizon for group in outline.groups.values()})
     spec = {

@@ -53,7 +53,7 @@ class Store:
         """A store by what its manifest says, to look at its shards.
 
         Raises:
-          ValueError: the manifest is damaged, or of a newer format.
+          ValueError: the manifest is damaged, or of another format.
           FileNotFoundError: there is none.
         """
         return Store(Path(folder), Manifest.read(Path(folder)))

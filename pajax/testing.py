@@ -54,10 +54,11 @@ class _Logging:
         whole = real.astype(jnp.int32)
         episode = Episode(whole, whole, whole, real, real, whole)
         contract = Contract(spec.per_action(), spec.per_state(0), spec.per_state(0))
-        log = jax.tree.map(
+        episodes, contracts = jax.tree.map(
             lambda x: jnp.zeros((spec.num_episodes, *x.shape), x.dtype), (episode, contract)
         )
-        return _LoggingState(self.agent.init(spec), contract, *log, jnp.zeros((), jnp.int32))
+        none = jnp.zeros((), jnp.int32)
+        return _LoggingState(self.agent.init(spec), contract, episodes, contracts, none)
 
     def begin(self, state: _LoggingState, contract: Contract) -> _LoggingState:
         return state._replace(agent=self.agent.begin(state.agent, contract), contract=contract)
@@ -66,13 +67,13 @@ class _Logging:
         return self.agent.act(state.agent, h, s, words)
 
     def update(self, state: _LoggingState, episode: Episode, memo: Any) -> _LoggingState:
-        log = jax.tree.map(
+        episodes, contracts = jax.tree.map(
             lambda table, new: lax.dynamic_update_index_in_dim(table, new, state.done, 0),
             (state.episodes, state.contracts),
             (episode, state.contract),
         )
         agent = self.agent.update(state.agent, episode, memo)
-        return _LoggingState(agent, state.contract, *log, state.done + 1)
+        return _LoggingState(agent, state.contract, episodes, contracts, state.done + 1)
 
 
 def trajectories(

@@ -97,7 +97,7 @@ def test_the_games_compared_have_what_is_looked_for():
     assert sum((x.laissez_faire_coverage == 0.0).sum() for x in reports) > 20
     assert any((x.laissez_faire_gap == 0.0).any() for x in reports)
     visited = [exact.occupancy(game, optimum(game)) for game in games]
-    assert sum(((0.0 < x) & (x < OFTEN)).any() for x in visited) > 20
+    assert sum(((x > 0.0) & (x < OFTEN)).any() for x in visited) > 20
     # rounding moves no state over the line
     assert min(np.abs(x - OFTEN).min() for x in visited) > 1e-9
 

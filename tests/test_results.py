@@ -1,12 +1,15 @@
 """Datasets: cumulation in float64, made whole from cells, saved and loaded without loss."""
 
 import importlib.util
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -14,7 +17,9 @@ from synthetic import keep_moments, make_dataset, without_runs
 
 import pajax as px
 from pajax import kept, results
-from pajax.ledger import AT_END, PARTIAL, Record
+from pajax.design import make_design
+from pajax.ledger import AT_END, Record
+from pajax.outline import Outline
 
 # Cumulation
 
@@ -417,7 +422,8 @@ def test_what_a_study_returns(finished):
         "episode": px.checkpoints(EPISODES).size,
     }
     names = {"welfare_regret", "realised_regret", "agent_regret", "payment", "principal_utility"}
-    names |= {"off_target", "phase_one", "transfer_error", "unresolved"}
+    names |= {"off_target", "phase_one", "transfer_error", "unresolved", "principal_regret"}
+    names |= {"contracts", "contract_age", "contract_regret", "coverage", "worst_transfer_error"}
     for name in names:
         assert finished[name].dims == results.DIMENSIONS
         assert finished[name].dtype == np.float64
@@ -428,6 +434,107 @@ def test_what_a_study_returns(finished):
     assert float(finished.optimal_welfare[0]) == pytest.approx(1.25, abs=2**-22)
     assert float(finished.laissez_faire_welfare[0]) == pytest.approx(0.9, abs=2**-22)
     assert float(finished.agent_value[0]) == pytest.approx(0.8, abs=2**-22)
+    assert float(finished.smallest_welfare_gap[0]) == pytest.approx(0.25, abs=2**-22)
+    for name, number in {"horizon": 1, "num_states": 1, "num_actions": 5}.items():
+        assert finished[name].dims == ("game",)
+        assert finished[name].item() == number
+    for name in ("path_coverage", "laissez_faire_coverage"):
+        assert finished[name].item() == 1.0  # of the only state
+    assert (finished.coverage == 1.0).all()
+    assert (finished.contracts == 1.0).all()
+    assert (finished.contract_age == finished.episode).all()
+    # the one contract has been in force all along; both are sums of float32 numbers
+    np.testing.assert_allclose(finished.contract_regret, finished.agent_regret, rtol=1e-5)
+
+
+class NothingRun:
+    """A shelf without shards."""
+
+    def shards(self, cell):
+        return iter(())
+
+
+@px.pytree
+class Pledge(px.mechanisms.FlatTransfer):
+    """A mechanism of a user, which bounds speak of."""
+
+    pledge: Any = px.axes(default=0.5)
+
+    def terms(self, spec):
+        return {"pledge": self.pledge * spec.horizon, "width": 0.25}
+
+
+def design_of(**changes: Any) -> Any:
+    games = {"two": px.stack_games([px.games.pollution()] * 2), "one": px.games.bandit()}
+    mechanisms = {
+        "none": px.mechanisms.NoTransfer(),
+        "two-phase": lambda game: px.mechanisms.TwoPhase(
+            width=0.1 * jnp.arange(1.0, 3.0) if game.lanes else 0.4
+        ),
+        "pledge": Pledge(amount=0.1, action=0),
+    }
+    usual = {"game": games, "agents": {"ucb-q": px.agents.UCBQ()}, "mechanisms": mechanisms}
+    return make_design(jax.random.key(0), **usual | changes, num_episodes=10_000, num_seeds=2)
+
+
+#: Of the three games, under no transfers, two-phase and a pledge.
+WIDTHS = [[np.nan, 0.1, 0.25], [np.nan, 0.2, 0.25], [np.nan, 0.4, 0.25]]
+
+
+def test_terms_of_mechanisms_are_of_each_game():
+    ds = results.make_dataset(design_of().outline, NothingRun())
+    for name in ("width", "pledge", "min_visits", "phase_one_cap"):
+        assert ds[name].dims == ("game", "mechanism")
+    np.testing.assert_allclose(ds.width, WIDTHS, rtol=2**-23)  # of float32
+    np.testing.assert_array_equal(ds.pledge.sel(mechanism="pledge"), [2.5, 2.5, 0.5])
+    np.testing.assert_array_equal(ds.min_visits.sel(mechanism="two-phase"), [20.0, 20.0, 50.0])
+    np.testing.assert_array_equal(ds.phase_one_cap.sel(mechanism="two-phase"), 5_000.0)
+    assert ds.pledge.sel(mechanism=["none", "two-phase"]).isnull().all()
+    bare = design_of(mechanisms={"none": px.mechanisms.NoTransfer()})
+    assert "width" not in results.make_dataset(bare.outline, NothingRun())
+
+
+def test_terms_of_studies_that_grow():
+    """Whichever came first: more games, another group, another mechanism."""
+    whole = design_of()
+    group = {"two": px.stack_games([px.games.pollution()])}
+    mechanism = {"two-phase": px.mechanisms.TwoPhase(width=0.1 * jnp.ones(1))}
+    part = design_of(game=group, mechanisms=mechanism).outline
+    for grown in (part.union(whole.outline), whole.outline.union(part)):
+        assert grown.terms == whole.outline.terms
+        assert grown.groups == whole.outline.groups
+    other = {
+        "game": {"one": px.games.bandit()},
+        "mechanisms": {"pledge": Pledge(amount=0.1, action=0)},
+    }
+    both = part.union(design_of(**other).outline)
+    ds = results.make_dataset(both, NothingRun())
+    np.testing.assert_allclose(ds.width, [[0.1, np.nan], [np.nan, 0.25]], rtol=2**-23)
+
+
+def test_an_outline_is_what_json_keeps_of_it():
+    """Also of a game with nothing to choose, whose smallest gap is infinite."""
+    still = px.make_game(
+        transition=np.ones((1, 1, 1)),
+        agent_reward=[[0.5]],
+        principal_reward=[[0.5]],
+        initial=[1.0],
+        horizon=2,
+    )
+    outline = design_of(game=still).outline
+    assert outline.groups[""].smallest_welfare_gap == [np.inf]
+    assert Outline.of_json(json.loads(json.dumps(outline.to_json()))) == outline
+
+
+def test_terms_do_not_hide_variables():
+    @px.pytree
+    class Hiding(px.mechanisms.FlatTransfer):
+        def terms(self, spec):
+            return {"horizon": 3, "payment": 1.0, "own": 1.0}
+
+    words = r"^mechanisms\['hiding'\]: got terms \['horizon', 'payment'\], must have terms that no"
+    with pytest.raises(ValueError, match=words):
+        design_of(mechanisms={"hiding": Hiding(amount=0.1, action=0)})
 
 
 def test_a_study_saves_and_loads(finished, tmp_path):

@@ -1,5 +1,8 @@
 """Intervals by resampling, over seeds and over games: oracles, exact cases, and their coverage."""
 
+from typing import Any
+
+import jax
 import numpy as np
 import pytest
 import scipy.stats
@@ -8,7 +11,7 @@ import xarray as xr
 from synthetic import keep_moments, make_dataset, without_runs
 
 from pajax import statistics
-from pajax.statistics import resampling
+from pajax.statistics import bands, resampling
 
 EPISODES = synthetic.checkpoints(100_000)
 SPACED = np.unique(np.rint(np.geomspace(1, 1e5, 26)))
@@ -109,7 +112,7 @@ def test_half_widths_agree_with_a_plain_loop(case):
     the difference of two, so a chance of failing below 1e-5.
     """
     runs, number, n = power_curves((8,), 0.5), 2000, 8
-    options = {"num_resamples": number, "seed": 3}
+    options: dict[str, Any] = {"num_resamples": number, "seed": 3}
     if case == "exponent":
         found = statistics.growth_exponent(runs, SPACED, **options)
         errors, draws = plain_bootstrap(slopes_of, runs, number, 0.3)
@@ -134,6 +137,25 @@ def test_half_widths_agree_with_a_plain_loop(case):
     assert abs(critical[0] - expected) < 5 * np.sqrt(2) * error
 
 
+def test_errors_are_the_jackknifes():
+    runs = power_curves((8,), 0.5)
+    found = resampling.spread(bands.log_curve, runs, num_resamples=2, seed=0)
+    errors, _ = plain_bootstrap(np.log, runs, 1, 0.3)
+    np.testing.assert_allclose(found.error, errors, rtol=1e-10)
+
+
+def test_ends_need_every_mean_without_a_run():
+    """If one run alone has regret, the mean without it is 0, however it is rounded."""
+    rng = np.random.default_rng(0)
+    for number in (3, 7):
+        for at in range(number):
+            runs = np.zeros((number, 2))
+            runs[at] = rng.lognormal(size=2)
+            value, low, high = statistics.growth_exponent(runs, [100, 1000])
+            np.testing.assert_allclose(value, np.log10(runs[at, 1] / runs[at, 0]), rtol=1e-12)
+            assert np.isnan([low, high]).all()
+
+
 def test_cluster_interval_agrees_with_a_plain_loop():
     """Ends from 4,000 draws each way of a skew t: as above, five errors of each quantile."""
     games = np.random.default_rng(1).gamma(1.0, size=(8, 1))
@@ -146,14 +168,26 @@ def test_cluster_interval_agrees_with_a_plain_loop():
         assert abs((found.value - end) / errors[0] - expected) < 5 * np.sqrt(2) * error
 
 
-def test_many_replicates_have_no_noise():
-    for number, is_noisy in ((resampling.RICH - 1, True), (resampling.RICH, False)):
-        samples = np.random.default_rng(0).normal(size=(number, 1))
-        with_noise, without = (
-            resampling.spread(lambda x: x, samples, num_resamples=50, seed=0, noise=noise).draws
-            for noise in (0.3, 0.0)
-        )
-        assert (with_noise != without).any() == is_noisy
+@pytest.mark.parametrize("number", [2, 8, 9, 16, 17, 31, 32, 33, 64, 65])
+def test_few_replicates_have_noise_in_rows_that_few_numbers_share(number):
+    rows = resampling.num_rows(number)
+    assert number <= rows < max(9, 2 * number)
+    assert (rows < resampling.RICH) == (number < resampling.RICH)
+    if number in (31, 32):
+        with jax.enable_x64(True):
+            found = resampling.make_resamples(jax.random.key(0), number, rows, 2)
+        assert (found.signs is None) == (number == 32)
+
+
+def test_picks_are_equally_likely():
+    """4,000 x 7 picks of 7 replicates: chi squared with 6 degrees, fails with rate 1e-6."""
+    with jax.enable_x64(True):
+        picks, signs = resampling.make_resamples(jax.random.key(0), 7, 8, 4000)
+    counts = np.bincount(np.ravel(picks[:, :7]), minlength=7)
+    assert len(counts) == 7
+    assert scipy.stats.chisquare(counts).pvalue > 1e-6
+    heads = np.array(signs)[:, :7, :7].sum(0)
+    assert (np.abs(heads - 2000) < 5 * np.sqrt(1000)).all()  # 49 counts: rate 3e-5
 
 
 # simultaneous_band
@@ -311,8 +345,8 @@ def test_growth_exponent_covers(num_seeds):
 
 def test_a_simultaneous_band_covers_random_walks():
     walks = np.random.default_rng(2).normal(size=(500, 8, 25)).cumsum(-1)
-    bands = [statistics.simultaneous_band(runs, seed=i % 2) for i, runs in enumerate(walks)]
-    assert_covers(np.array([((low <= 0) & (high >= 0)).all() for _, low, high in bands]))
+    found = [statistics.simultaneous_band(runs, seed=i % 2) for i, runs in enumerate(walks)]
+    assert_covers(np.array([((low <= 0) & (high >= 0)).all() for _, low, high in found]))
 
 
 def test_a_band_covers_all_points_more_often_than_intervals_do():

@@ -112,7 +112,7 @@ def test_what_is_in_the_folder(folder):
     kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert kinds == {".npz", ".json"}
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     assert manifest["versions"]["jax"] == jax.__version__
     assert manifest["device"] == jax.devices()[0].device_kind
     assert manifest["outline"]["agents"] == {name: repr(x) for name, x in AGENTS.items()}
@@ -492,18 +492,18 @@ def test_any_flipped_bit_of_a_manifest_is_noticed(folder, computed):
             with pytest.warns(UserWarning, match="set aside as .*manifest.json"):
                 store.Store.open(folder, mine)
         except ValueError as error:
-            if "of format at most 1" not in str(error):
+            if "of format 2," not in str(error):
                 raise
             path.unlink()
             with pytest.warns(UserWarning, match="no manifest"):
                 store.Store.open(folder, mine)
 
 
-@pytest.mark.parametrize("content", ['{"format": 2}', "{}", "[1, 2]"])
-def test_a_manifest_of_a_newer_format_or_another_program_is_refused(folder, content):
+@pytest.mark.parametrize("content", ['{"format": 1}', '{"format": 3}', "{}", "[1, 2]"])
+def test_a_manifest_of_another_format_or_program_is_refused(folder, content):
     (folder / "manifest.json").write_text(content)
     before = files(folder)
-    with pytest.raises(ValueError, match=r"^store: got .*, must have a manifest.json of format at"):
+    with pytest.raises(ValueError, match=r"^store: got .*, must have a manifest.json of format 2"):
         study(store=folder)
     assert files(folder) == before
 

@@ -105,7 +105,10 @@ def exponent_over_games(
     Each interval covers the mean exponent over the population that the games come from, at as many
     seeds a game. Games without runs do not count. `options` are those of `cluster_interval`.
     """
-    values = exponent_over_runs(ds, name, level, decades=decades, num_resamples=1).value
+    value = functools.partial(
+        exponents.exponent_of, episodes=ds["episode"].to_numpy(), decades=decades
+    )
+    values = xr.apply_ufunc(value, replicates(ds, name).mean, input_core_dims=[["episode"]])
     return _over_games(values, num_runs(ds), level, options)
 
 

@@ -57,10 +57,10 @@ def growth_exponent(
     """
     regret, episodes = _check_curves(regret, episodes)
     _check_options(decades, level)
-    weights = slope_weights(episodes, episodes >= episodes[-1] / 10**decades)[None]
+    weights = _late_weights(episodes, decades)
     if regret.ndim == 2:
         return Estimate(*(x[0] for x in _slopes(regret, weights, level, num_resamples, seed)))
-    values = np.stack([_values(describe(of_game, 0).mean, weights)[0] for of_game in regret])
+    values = _values(describe(regret, 1).mean, weights)[:, 0]
     return clusters.of_means(values, np.ones(len(values), bool), level, num_resamples, seed)
 
 
@@ -134,10 +134,21 @@ def _slopes(
     return Estimate(value, low, high)
 
 
+def exponent_of(mean: np.ndarray, episodes: np.ndarray, decades: float) -> np.ndarray:
+    """The value of `growth_exponent` for mean curves [..., episode], [...]."""
+    return _values(mean, _late_weights(episodes, decades))[..., 0]
+
+
 def _values(mean: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Slopes [P] of a mean curve; NaN where it is not positive and finite, or has no window."""
-    logs = np.log(mean, where=(mean > 0) & np.isfinite(mean), out=np.full_like(mean, np.nan))
+    """Slopes [..., P] of mean curves; NaN without a window, or where a mean is not positive."""
+    is_usable = (mean > 0) & np.isfinite(mean)
+    logs = np.log(mean, where=is_usable, out=np.full_like(mean, np.nan))[..., None, :]
     return np.sum(np.where(weights == 0, 0.0, weights * logs), -1)
+
+
+def _late_weights(episodes: np.ndarray, decades: float) -> np.ndarray:
+    """`slope_weights` [1, episode] of the last decades."""
+    return slope_weights(episodes, episodes >= episodes[-1] / 10**decades)[None]
 
 
 def slope_weights(episodes: np.ndarray, is_inside: np.ndarray) -> np.ndarray:
