@@ -17,7 +17,8 @@ contract of age at most n, (A1) says M(n) <= C n^kappa. So
 learned. It *holds* if the interval lies below, or nothing was lost; else it is unclear. A fixed
 contract gives points of every age; where contracts change all the time (phase one) all are young,
 and less than a decade of ages says nothing. Points are taken at checkpoints, so that C is a little
-less than the largest over all episodes.
+less than the largest over all episodes. A Dataset over horizons has the ends of runs only, where
+little is lost any more: of it (A1) is unclear.
 
 **(A2), coverage p.** Exact, from the game: the least probability of a visit to a (h, s) that
 matters, on the path of the welfare optimum and when nothing is paid. Realised: the least share of
@@ -72,12 +73,14 @@ class Rationality(NamedTuple):
     kappa: Estimate  # 0 if nothing was lost; NaN if unknown
     constant: Estimate  # C at `kappa_used`, reward units
     kappa_used: float  # in bounds: the larger of kappa and 1/2
-    longest: float  # age reached by half of the runs, episodes
+    longest: float  # age reached by half of the runs, episodes; NaN if unknown
 
     @property
     def evidence(self) -> str:
         """The numbers, for people."""
         if not math.isfinite(self.kappa.value):
+            if not math.isfinite(self.longest):
+                return "the ends of runs do not show it: check the studies themselves"
             if self.longest >= _LEAST_AGE:
                 return "what is lost under contracts has no growth exponent"
             return f"half of the contracts lasted {self.longest:.0f} episodes at most"
@@ -108,9 +111,11 @@ class Coverage(NamedTuple):
 def audit_rationality(case: _Runs, delta: float, level: float = 0.95) -> Rationality:
     """(A1) on the runs of a case; the module says how."""
     ages, lost = case["contract_age"], case["contract_regret"]
+    unknown = Estimate(*[np.float64(np.nan)] * 3)
+    if case.is_over_horizons:
+        return Rationality(UNCLEAR, unknown, unknown, LEAST_KAPPA, math.nan)
     grid, longest = _ages(ages)
     most_lost = _envelope(ages, lost, grid)
-    unknown = Estimate(*[np.float64(np.nan)] * 3)
     if len(ages) == 0 or longest < _LEAST_AGE:
         return Rationality(UNCLEAR, unknown, unknown, LEAST_KAPPA, longest)
     if not (lost > 0.0).any():

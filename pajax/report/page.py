@@ -128,7 +128,7 @@ def _section(source: Source, anchor: str, is_alone: bool) -> Section:
 def _growth(datasets: list[xr.Dataset]) -> Growth:
     over_horizons = statistics.by_horizon(datasets)
     pictures = figures.over_horizons(over_horizons, "horizons")
-    return Growth(growth.exponents(over_horizons), pictures, verdicts(over_horizons))
+    return Growth(growth.exponents(over_horizons), pictures, verdicts(datasets))
 
 
 def _facts(ds: xr.Dataset) -> dict[str, str]:

@@ -59,9 +59,9 @@ class Verdicts(NamedTuple):
     details: str  # HTML: audits, and each check with its reason
 
 
-def verdicts(ds: xr.Dataset) -> Verdicts | None:
-    """The theory on a study; None where there is nothing to check it on: moments, or no runs."""
-    if is_moments(ds):
+def verdicts(ds: xr.Dataset | list[xr.Dataset]) -> Verdicts | None:
+    """The theory on a study, or on those of several K; None if it has moments only, or no runs."""
+    if any(map(is_moments, ds if isinstance(ds, list) else [ds])):
         return None
     checks = check_bounds(ds)
     if checks.table.empty:
