@@ -255,7 +255,7 @@ PARTS = (
 
 
 def main():
-    parser = harness.options(__doc__, ["seed"])
+    parser = harness.options(str(__doc__), ["seed"])
     parser.add_argument("--repetitions", type=int, default=2000, help="of each case")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--sizes", type=int, nargs="+", default=[5, 8, 16, 32, 64])
