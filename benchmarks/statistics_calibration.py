@@ -32,7 +32,7 @@ from pajax.statistics import bands, clusters, exponents, resampling
 LEVEL, EXPONENT = 0.95, 0.6
 EPISODES = np.unique(np.rint(np.geomspace(1, 1e5, 41)))
 MEAN = 3.0 * EPISODES**EXPONENT
-CHUNK = 50
+CHUNK = 10
 
 
 # What is simulated
