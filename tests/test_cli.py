@@ -639,7 +639,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen[str]:
 
 def test_a_study_in_a_process_is_the_same(finished, tmp_path):
     """Bitwise, on other devices and in other shards: the seed says everything."""
-    out, err = (child := start(tmp_path / "o", "--seeds", "8")).communicate(timeout=120)
+    out, err = (child := start(tmp_path / "o", "--seeds", "8")).communicate(timeout=600)
     assert (child.returncode, err) == (0, "")
     assert "welfare regret" in out
     assert results(tmp_path / "o") == results(finished["seeds"])
@@ -679,7 +679,7 @@ def stopped(tmp_path_factory) -> dict[int, Stopped]:
             wait_for_shards(folders[number], process)
             running = str(px.status(folders[number]))
             process.send_signal(number)
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=600)
             after = str(px.status(folders[number]))
             code = process.returncode
             found[number] = Stopped(folders[number], running, code, out, err, after)

@@ -7,7 +7,8 @@ less than the runs do.
 - Test. If the two were alike, each d_i were as likely to have the other sign. The p-value is the
   share of the sign flips of all d_i whose |sum| is at least the one found; of all 2^n flips, or of
   so many at random, the identity among them (Phipson and Smyth 2010, "Permutation p-values should
-  never be zero"). It is exact if differences are symmetric about 0, and nearly so for a zero mean.
+  never be zero"). It is exact if differences are symmetric about 0, as those of alike mechanisms
+  are. As a test of a zero mean alone it rejects too often where differences are few and skew.
 - Over games the differences are those of the means of games: all runs of a game flip together.
 - Holm (1979). Of m p-values the k-th smallest is multiplied by m - k + 1, and made no less than
   those before it. Rejecting where this is below alpha rejects any true hypothesis of the family

@@ -79,7 +79,8 @@ def local_exponents(
     At checkpoint t it is the `growth_exponent` over [t / 10**decades, t]: what a study with K = t
     would have found. Intervals are as of `growth_exponent`, each for its own checkpoint; or, with
     `simultaneous`, a band that covers the whole curve of slopes at once, as `simultaneous_band`
-    does a mean.
+    does a mean; with fewer than some 64 seeds of very skew regret it covers less often, as slopes
+    over short windows are far from linear in the runs.
 
     Args:
       regret: [seed, episode], cumulative, in reward units.
