@@ -121,10 +121,14 @@ class Checks:
         """The same in Markdown."""
         return "\n\n".join([*(tables.pipe(*block) for block in self._blocks()), *self._notes()])
 
-    def _repr_html_(self) -> str:
+    def to_html(self) -> str:
+        """The same in HTML, as a notebook shows it."""
         blocks = [tables.to_html(*block) for block in self._blocks()]
         notes = [f"<p><small>{html.escape(note)}</small></p>" for note in self._notes()]
         return "\n".join([*blocks, *notes])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
     def _blocks(self) -> list[tuple[str, list[str], list[list[str]]]]:
         """Title, headings and rows of what is printed."""

@@ -56,9 +56,9 @@ def regret(
       variable: another regret to draw, such as "agent_regret" or "principal_regret".
 
     Guide lines rise with slopes 1 (regret that grows with K) and 1/2; beside bounds, which need
-    their room, there are none. A log axis has no place for
-    zero: a mean of at most zero is left out (and a mechanism with none above says so in the
-    legend), and a band that reaches zero is cut at the lower edge.
+    their room, there are none. A log axis has no place for zero: a mean of at most zero is left out
+    (and a mechanism with none above says so in the legend), and a band that reaches zero is cut at
+    the lower edge.
     """
     here = cell(check_bands(ds, band), agent, game)
     check_variable(ds, variable)

@@ -66,7 +66,7 @@ def verdicts(ds: xr.Dataset | list[xr.Dataset]) -> Verdicts | None:
     checks = check_bounds(ds)
     if checks.table.empty:
         return None
-    return Verdicts(_grids(checks), _violated(checks), checks._repr_html_())
+    return Verdicts(_grids(checks), _violated(checks), checks.to_html())
 
 
 def _grids(checks: Checks) -> list[Grid]:
