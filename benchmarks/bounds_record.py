@@ -17,7 +17,7 @@ which learner in which game; what do margins cost the principal; and how loose a
 The presets are the same at K = 1e5, so that they differ in rates alone; all have n w^2 = 1.
 Intervals are over seeds in one game, but for `garnet`, where they are over games. Studies are kept
 in a store, go on where they stopped, and each gets its report page. Run all with `python
-benchmarks/bounds_record.py` (an hour and a half on two cores), or some by name.
+benchmarks/bounds_record.py` (some two hours on two busy cores), or some by name.
 """
 
 import argparse
