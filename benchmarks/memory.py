@@ -18,11 +18,11 @@ import subject
 from workload import SIZES, random_workload
 
 import pajax as px
-from pajax import batch
+from pajax.studies import batch
 
 
 class Witness:
-    """Stands in for `pajax.batch._advance`: does what it does, and looks at its memory."""
+    """Stands in for `pajax.studies.batch._advance`: does what it does, and looks at its memory."""
 
     def __init__(self) -> None:
         self._advance = batch._advance

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 import pajax as px
-from pajax import journal, store
+from pajax.studies import journal, store
 
 #: Functions of a store that a study calls.
 CALLS = ("open", "missing", "shards", "write", "checkpoint", "meet")

@@ -17,7 +17,7 @@ from baselines import BONUS, EPSILON
 from workload import Curves, Workload, as_game, as_mechanism
 
 import pajax as px
-from pajax import batch
+from pajax.studies import batch
 
 #: The learners that the baselines have, too.
 AGENTS = {
@@ -148,7 +148,7 @@ def without(
 
 
 def _another(advance: Any) -> Any:
-    """`pajax.batch._advance`, jitted as there, whose trace is not shared with the other's."""
+    """`pajax.studies.batch._advance`, jitted as there; its trace is not shared with the other's."""
 
     @functools.partial(jax.jit, static_argnames="mesh", donate_argnames="state")
     @functools.wraps(advance)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pajax import archive
+from pajax.studies import archive
 
 STUDY = [
     *("pollution", "--seeds", "24", "--episodes", "4000", "--shard-runs", "8"),
@@ -27,8 +27,8 @@ STUDY = [
 #: Makes a checkpoint inside a shard between any two blocks, where a study would wait a minute.
 CHILD = """
 import sys
-import pajax.store
-pajax.store.CHECKPOINT_SECONDS = pajax.store.CHECKPOINT_RATIO = 0.0
+import pajax.studies.store
+pajax.studies.store.CHECKPOINT_SECONDS = pajax.studies.store.CHECKPOINT_RATIO = 0.0
 from pajax.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

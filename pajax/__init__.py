@@ -27,23 +27,23 @@ from pajax import (
 from pajax._pytree import axes, pytree, static
 from pajax.bounds import Bound, Checks, check_bounds
 from pajax.config import configure
-from pajax.examine import examine
-from pajax.files import load, save
-from pajax.forecast import Plan, plan
 from pajax.game import Game, make_game, stack_games
-from pajax.grids import grid
 from pajax.hardness import Hardness, hardness
 from pajax.lanes import lift
 from pajax.ledger import Record
 from pajax.protocols import Agent, Contract, Episode, Mechanism, Report, Spec, Stage
 from pajax.report import report
-from pajax.results import to_dataframe
 from pajax.simulate import simulate
-from pajax.specs import load_spec
 from pajax.stages import checkpoints
-from pajax.status import Status, status
-from pajax.store import merge
-from pajax.study import StudyInterrupted, study
+from pajax.studies.examine import examine
+from pajax.studies.files import load, save
+from pajax.studies.forecast import Plan, plan
+from pajax.studies.grids import grid
+from pajax.studies.results import to_dataframe
+from pajax.studies.specs import load_spec
+from pajax.studies.status import Status, status
+from pajax.studies.store import merge
+from pajax.studies.study import StudyInterrupted, study
 
 __all__ = [
     "Agent",

@@ -19,9 +19,10 @@ import jax
 import xarray as xr
 
 import pajax as px
-from pajax import _checks, archive, kept, results, tables
-from pajax.design import KEEPS
+from pajax import _checks, tables
 from pajax.report import report, sources
+from pajax.studies import archive, kept, results
+from pajax.studies.design import KEEPS
 
 Part = Callable[[px.Game], Any]
 

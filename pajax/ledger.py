@@ -12,10 +12,10 @@ principal nets is E sum (v - transfer) = W^pi - rho . V0 - E sum (transfer - tau
 principal loses the welfare regret and what it pays beyond the smallest transfers.
 
 Sums run over one record interval and start again at 0, so that float32 does not drift;
-`pajax.results` adds them up in float64. What is recorded at the end of an interval is for the
-audits of assumptions: how long the contract in force has been so and what the agent has lost under
-it (A1), how often the states that matter were visited (A2), and how far the estimates of transfers
-are from tau*.
+`pajax.studies.results` adds them up in float64. What is recorded at the end of an interval is for
+the audits of assumptions: how long the contract in force has been so and what the agent has lost
+under it (A1), how often the states that matter were visited (A2), and how far the estimates of
+transfers are from tau*.
 """
 
 import math

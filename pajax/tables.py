@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pajax import results, statistics
+from pajax import statistics
+from pajax.studies import results
 
 WIDTH = 130  # columns of text
 DASH = "-"

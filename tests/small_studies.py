@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 
 import pajax as px
-from pajax import archive
+from pajax.studies import archive
 
 KEY = jax.random.key(7)
 AGENTS = {"low": px.agents.UCBQ(bonus=0.03), "high": px.agents.UCBQ(bonus=0.3)}

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from pajax.kept import NON_FINITE, NOT_RUN, QUANTILES, UNRESOLVED
 from pajax.ledger import PARTIAL
+from pajax.studies.kept import NON_FINITE, NOT_RUN, QUANTILES, UNRESOLVED
 
 DIMS = ("game", "agent", "mechanism", "seed", "episode")
 OPTIMAL, AGENT_VALUE, LAISSEZ_FAIRE = 6.5279, 3.6873, 4.8350

@@ -67,10 +67,16 @@ def importers(package: str) -> set[str]:
     return {name for name in FILES if any(x.split(".")[0] == package for x in imports(name))}
 
 
+def studies(*names: str) -> set[str]:
+    return {f"studies/{name}.py" for name in names}
+
+
 def test_the_reader_of_imports_reads():
     assert {"lanes.py", "planning.py", "agents/base.py"} <= own_imports("agents/best_response.py")
-    assert {"agents/__init__.py", "study.py", "plotting/__init__.py"} <= own_imports("__init__.py")
-    assert "draws.py" in reached("study.py")
+    assert {"agents/__init__.py", "studies/study.py", "plotting/__init__.py"} <= own_imports(
+        "__init__.py"
+    )
+    assert "draws.py" in reached("studies/study.py")
 
 
 def test_agents_and_mechanisms_do_not_know_each_other():
@@ -86,27 +92,22 @@ def test_only_plotting_knows_matplotlib():
 
 
 def test_xarray_begins_with_results():
-    assert "results.py" in importers("xarray")
-    for name in importers("xarray") - {"results.py"}:
-        assert "results.py" in reached(name) or name in ("statistics/shares.py", "tables.py"), name
+    assert "studies/results.py" in importers("xarray")
+    for name in importers("xarray") - {"studies/results.py"}:
+        assert "studies/results.py" in reached(name) or name in (
+            "statistics/shares.py",
+            "tables.py",
+        ), name
 
 
 ENGINE = {"simulate.py", "ledger.py", "stages.py"}
-STUDIES = {"outline.py", "identity.py", "design.py", "batch.py", "moments.py", "kept.py", "work.py"}
-STORED = {
-    "archive.py",
-    "manifest.py",
-    "journal.py",
-    "store.py",
-    "status.py",
-    "results.py",
-    "files.py",
-}
-ASKED = {"grids.py", "specs.py", "forecast.py", "status.py", "study.py", "examine.py"}
+COMPUTED = studies("outline", "identity", "design", "batch", "moments", "kept", "work")
+STORED = studies("archive", "manifest", "journal", "store", "status", "results", "files")
+ASKED = studies("grids", "specs", "forecast", "status", "study", "examine")
 STATISTICS = {name for name in FILES if name.startswith("statistics/")}
 BOUNDS = {name for name in FILES if name.startswith("bounds/")}
 SHOWN = {*STATISTICS, *BOUNDS, "tables.py", "plotting/__init__.py", "__main__.py"}
-HOST = STUDIES | STORED | ASKED | SHOWN
+HOST = COMPUTED | STORED | ASKED | SHOWN
 
 
 @pytest.mark.parametrize("name", sorted(ENGINE | {"game.py", "planning.py", "transfers.py"}))
@@ -118,8 +119,10 @@ def test_the_engine_knows_nothing_of_files_and_plots(name):
 
 def test_what_runs_does_not_know_of_files():
     """Batches run without a store, and a store reads and writes without what asks for it."""
-    assert not reached("batch.py") & STORED
-    assert not reached("store.py") & (ASKED | SHOWN | {"results.py", "files.py"})
+    assert not reached("studies/batch.py") & STORED
+    assert not reached("studies/store.py") & (
+        ASKED | SHOWN | {"studies/results.py", "studies/files.py"}
+    )
 
 
 def test_bounds_follow_statistics_and_draw_nothing():
@@ -128,7 +131,7 @@ def test_bounds_follow_statistics_and_draw_nothing():
         assert not reached(name) & BOUNDS, name
     for name in BOUNDS:
         assert not [x for x in reached(name) if x.startswith("plotting/")], name
-        assert not reached(name) & {"store.py", "study.py", "__main__.py"}, name
+        assert not reached(name) & {"studies/store.py", "studies/study.py", "__main__.py"}, name
 
 
 def test_learners_do_not_know_the_engine():

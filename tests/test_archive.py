@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pajax import archive
+from pajax.studies import archive
 
 HEADER = {"a": [1, 2.5, None], "text": 'ü "quoted" \n', "nested": {"1": True}}
 ARRAYS = {

@@ -22,9 +22,9 @@ import xarray as xr
 from small_studies import full_disk, shards
 
 import pajax as px
-from pajax import batch, forecast, kept
 from pajax.__main__ import AGENTS, GAMES, MECHANISMS, main
-from pajax.manifest import Manifest
+from pajax.studies import batch, forecast, kept
+from pajax.studies.manifest import Manifest
 
 CELL = ["bandit", "--agents", "ucb-q", "--mechanisms", "none", "--episodes", "24"]
 SHARD_RUNS = 4

@@ -50,7 +50,7 @@ def test_a_study_on_a_cpu_asks(monkeypatch):
         raise Asked
 
     # `px.study` is the function, which hides its module
-    monkeypatch.setattr(sys.modules["pajax.study"], "warn_unless_hoisting", ask)
+    monkeypatch.setattr(sys.modules["pajax.studies.study"], "warn_unless_hoisting", ask)
     with pytest.raises(Asked):
         px.study(
             jax.random.key(0),

@@ -15,10 +15,10 @@ from oracles import exact
 from scripted import scripted
 
 import pajax as px
-from pajax import batch, kept
-from pajax.batch import LONGEST_INTERVAL, refine
 from pajax.ledger import PARTIAL, Record
 from pajax.stages import checkpoints, make_schedule, stage_lengths
+from pajax.studies import batch, kept
+from pajax.studies.batch import LONGEST_INTERVAL, refine
 from pajax.testing import trajectories
 
 # Games, as pajax and as the oracle have them

@@ -7,10 +7,10 @@ import xarray as xr
 from oracles import exact
 
 import pajax as px
-from pajax import batch, forecast
-from pajax.examine import DIMENSIONS, examine
 from pajax.ledger import make_oracle
 from pajax.stages import make_schedule
+from pajax.studies import batch, forecast
+from pajax.studies.examine import DIMENSIONS, examine
 from pajax.testing import trajectories
 
 KEY, EPISODES, SEEDS = jax.random.key(4), 600, 3

@@ -10,7 +10,7 @@ import pytest
 from small_studies import AGENTS, NUM_RUNS, NUM_SHARDS, SHARD_PAIRS, arguments, study
 
 import pajax as px
-from pajax import batch, forecast
+from pajax.studies import batch, forecast
 
 
 def plan(**options: Any) -> px.Plan:

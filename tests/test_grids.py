@@ -12,7 +12,7 @@ import optax
 import pytest
 
 import pajax as px
-from pajax.grids import grid
+from pajax.studies.grids import grid
 
 UCBVI, QLearning, NeuralQ = px.agents.UCBVI, px.agents.QLearning, px.agents.NeuralQ
 TwoPhase, Bisection = px.mechanisms.TwoPhase, px.mechanisms.Bisection

@@ -20,7 +20,7 @@ import optax
 import pytest
 
 import pajax as px
-from pajax import identity
+from pajax.studies import identity
 
 SOURCE = '''
 import functools
@@ -150,7 +150,7 @@ def same(first: Any, second: Any) -> bool:
 
 ELSEWHERE = """
 import json, parts
-from pajax import identity
+from pajax.studies import identity
 print(json.dumps({name: identity.describe(part) for name, part in parts.PARTS.items()}))
 """
 

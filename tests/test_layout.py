@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import pytest
 
-from pajax.batch import Layout, default_lanes
+from pajax.studies.batch import Layout, default_lanes
 
 
 class Device(NamedTuple):

@@ -1,4 +1,4 @@
-"""pajax.moments: against fractions, however runs are split and merged, up to 2^62 runs."""
+"""pajax.studies.moments: against fractions, however runs are split and merged, up to 2^62 runs."""
 
 import functools
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from oracles import moments as exact
 
-from pajax import moments
+from pajax.studies import moments
 
 LARGEST = 2.0**40 - 2.0**-13  # the float64 before 2^40
 TINY = 5e-324

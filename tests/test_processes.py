@@ -18,8 +18,8 @@ import pytest
 from jax._src import distributed
 
 import pajax as px
-from pajax import processes
-from pajax.store import Store
+from pajax.studies import processes
+from pajax.studies.store import Store
 
 #: CPU devices of each process; they may differ.
 DEVICES = (1, 2)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import pajax as px
-from pajax.batch import refine
-from pajax.kept import cumulate
 from pajax.ledger import Record
 from pajax.stages import checkpoints
+from pajax.studies.batch import refine
+from pajax.studies.kept import cumulate
 
 EPISODES = 300  # both phases of TwoPhase as set here, and stages of more than one episode
 NUM_LANES = 9  # one more than a vector register of 8 holds: a scalar rest, too

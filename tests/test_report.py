@@ -16,11 +16,12 @@ import xarray as xr
 from synthetic import Curve, keep_moments, make_dataset, without_runs
 
 import pajax as px
-from pajax import kept, statistics, tables
+from pajax import statistics, tables
 from pajax.bounds import check_bounds
 from pajax.plotting.svg import blank_axes, to_svg
 from pajax.report import contents, figures, growth, page, report, sources, verdicts
 from pajax.report.contents import number
+from pajax.studies import kept
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 TWO = {

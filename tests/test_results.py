@@ -16,10 +16,10 @@ import xarray as xr
 from synthetic import keep_moments, make_dataset, without_runs
 
 import pajax as px
-from pajax import kept, results
-from pajax.design import make_design
 from pajax.ledger import AT_END, Record
-from pajax.outline import Outline
+from pajax.studies import kept, results
+from pajax.studies.design import make_design
+from pajax.studies.outline import Outline
 
 # Cumulation
 
@@ -567,7 +567,7 @@ class InterruptedBar:
 
 def interrupted(monkeypatch, cell: int) -> px.StudyInterrupted:
     bar = type("Bar", (InterruptedBar,), {"last": cell})
-    monkeypatch.setattr(sys.modules["pajax.study"], "tqdm", bar)  # px.study is the function
+    monkeypatch.setattr(sys.modules["pajax.studies.study"], "tqdm", bar)  # px.study is the function
     with pytest.raises(px.StudyInterrupted) as caught:
         small_study()
     return caught.value

@@ -13,9 +13,9 @@ import optax
 import pytest
 
 import pajax as px
-from pajax import identity, specs
-from pajax.grids import grid
-from pajax.specs import load_spec
+from pajax.studies import identity, specs
+from pajax.studies.grids import grid
+from pajax.studies.specs import load_spec
 
 STUDY = "[study]\nnum_episodes = 100\nnum_seeds = 2\n"
 GAME = 'game = "bandit"\n'

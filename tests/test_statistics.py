@@ -7,7 +7,8 @@ import synthetic
 import xarray as xr
 from synthetic import Curve, keep_moments, make_dataset, without_runs
 
-from pajax import kept, statistics
+from pajax import statistics
+from pajax.studies import kept
 
 EPISODES = synthetic.checkpoints(100_000)
 LATE = EPISODES >= 100_000 / 10**1.5

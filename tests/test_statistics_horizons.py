@@ -6,7 +6,8 @@ import xarray as xr
 from synthetic import keep_moments, make_dataset, without_runs
 
 import pajax as px
-from pajax import kept, statistics
+from pajax import statistics
+from pajax.studies import kept
 
 LENGTHS = (100, 10_000, 1_000)
 

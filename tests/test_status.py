@@ -20,10 +20,10 @@ import pytest
 from small_studies import NUM_RUNS, SHARD_PAIRS, shards, study
 
 import pajax as px
-from pajax import archive, batch, journal
-from pajax.journal import Journal
-from pajax.outline import Cell
-from pajax.status import CellStatus, Status
+from pajax.studies import archive, batch, journal
+from pajax.studies.journal import Journal
+from pajax.studies.outline import Cell
+from pajax.studies.status import CellStatus, Status
 
 CELLS = [Cell("", agent, mechanism) for mechanism in ("none", "paid") for agent in ("low", "high")]
 

@@ -37,8 +37,8 @@ from small_studies import (
 )
 
 import pajax as px
-from pajax import archive, batch, journal, kept, store
-from pajax.design import Design, make_design
+from pajax.studies import archive, batch, journal, kept, store
+from pajax.studies.design import Design, make_design
 
 KEEPS = ("seeds", "moments")
 each_keep = pytest.mark.parametrize("keep", KEEPS)

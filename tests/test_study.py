@@ -29,7 +29,7 @@ from small_studies import (
 )
 
 import pajax as px
-from pajax import batch, kept
+from pajax.studies import batch, kept
 
 FEW = {"agents": {"low": AGENTS["low"]}, "mechanisms": {"paid": MECHANISMS["paid"]}}
 

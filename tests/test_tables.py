@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 from synthetic import Curve, keep_moments, make_dataset, without_runs
 
-from pajax import kept, statistics, tables
+from pajax import statistics, tables
+from pajax.studies import kept
 
 
 @pytest.fixture(scope="module")

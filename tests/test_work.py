@@ -8,9 +8,9 @@ import pytest
 from small_studies import AGENTS, KEY, MECHANISMS
 
 import pajax as px
-from pajax.design import make_design
-from pajax.outline import OF_GAMES, Cell, Group, Outline, Pairs
-from pajax.work import Machine, Worker, check_worker, cut, list_tasks, owned, signature
+from pajax.studies.design import make_design
+from pajax.studies.outline import OF_GAMES, Cell, Group, Outline, Pairs
+from pajax.studies.work import Machine, Worker, check_worker, cut, list_tasks, owned, signature
 
 NUMBERS_OF_WORKERS = range(1, 8)
 

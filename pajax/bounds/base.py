@@ -23,8 +23,8 @@ import xarray as xr
 
 from pajax import _checks, statistics
 from pajax.bounds.audits import Coverage, Rationality, audit_coverage, audit_rationality
-from pajax.kept import NOT_RUN
-from pajax.results import is_moments
+from pajax.studies.kept import NOT_RUN
+from pajax.studies.results import is_moments
 
 #: Share of runs that may break a bound with high probability, or exceed an audited constant. With
 #: fewer than 36 runs the 95 % interval of a share holds it even if none does.

@@ -23,7 +23,7 @@ from pajax.plotting import style
 from pajax.plotting.axes import Limits, legend_beside, markers_at, note, prepare, union
 from pajax.plotting.cells import Curve, by_mechanism, cell, check_variable, percent, quantity, seeds
 from pajax.plotting.style import in_style, look
-from pajax.results import is_moments
+from pajax.studies.results import is_moments
 
 BANDS = ("simultaneous", "pointwise")
 NO_SHARES = "shares of W* have no interval, as whole runs were not kept"

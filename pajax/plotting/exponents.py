@@ -10,7 +10,7 @@ from pajax.plotting.axes import legend_beside, note, prepare, union
 from pajax.plotting.cells import by_mechanism, cell, check_variable, percent, quantity, seeds
 from pajax.plotting.curves import draw
 from pajax.plotting.style import in_style
-from pajax.results import is_moments
+from pajax.studies.results import is_moments
 
 #: Slopes that theory speaks of: of (T8), and of regret that does not slow down.
 _REFERENCES = {"1/2": 1 / 2, "2/3": 2 / 3, "3/4": 3 / 4, "1": 1.0}

@@ -14,7 +14,7 @@ from pajax.plotting.axes import union
 from pajax.plotting.cells import one_game, seeds
 from pajax.plotting.curves import NO_SHARES, caption, check_bands, regret_panel, welfare_panel
 from pajax.plotting.style import DOTS_PER_INCH, in_style
-from pajax.results import is_moments
+from pajax.studies.results import is_moments
 
 _PANEL = (3.3, 2.5)  # inches
 _ENTRY = 0.75  # inches that an entry of a legend takes, besides its letters

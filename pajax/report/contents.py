@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from pajax import kept, statistics, tables
-from pajax.results import is_moments, was_run
+from pajax import statistics, tables
 from pajax.statistics import Estimate
+from pajax.studies import kept
+from pajax.studies.results import is_moments, was_run
 
 #: Games that still get a table each.
 MOST_GAMES = 4

@@ -13,7 +13,7 @@ from pajax import plotting
 from pajax.bounds import WelfareRegret
 from pajax.plotting.svg import blank_axes, to_svg
 from pajax.plotting.sweeps import read
-from pajax.results import is_moments
+from pajax.studies.results import is_moments
 
 #: Agents that still get a panel each at a glance, and figures of their own.
 MOST_PANELS, MOST_AGENTS = 12, 6

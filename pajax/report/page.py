@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 import jinja2
 import xarray as xr
 
-from pajax import __version__, _checks, archive, statistics
+from pajax import __version__, _checks, statistics
 from pajax.report import contents, figures, growth, sources
 from pajax.report.contents import State, Table
 from pajax.report.figures import Picture
 from pajax.report.rerun import Rerun, made_with, rerun
 from pajax.report.sources import Given, Source
 from pajax.report.verdicts import MEANINGS, Verdicts, verdicts
-from pajax.results import is_moments
+from pajax.studies import archive
+from pajax.studies.results import is_moments
 
 
 class Section(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pajax import manifest
 from pajax.report.sources import Source
 from pajax.stages import checkpoints
+from pajax.studies import manifest
 
 _DRAWN_WITH = ("scipy", "pandas", "xarray", "matplotlib")
 

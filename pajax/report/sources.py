@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from pajax import _checks, files, manifest
-from pajax.manifest import Manifest
+from pajax import _checks
+from pajax.studies import files, manifest
+from pajax.studies.manifest import Manifest
 
 Given = xr.Dataset | str | os.PathLike[str]
 

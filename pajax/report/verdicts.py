@@ -8,7 +8,7 @@ import xarray as xr
 from pajax.bounds import Checks, check_bounds
 from pajax.bounds.verdicts import CONSISTENT, INCONCLUSIVE, NOT_APPLICABLE, VERDICTS, VIOLATED
 from pajax.report.contents import Table, number
-from pajax.results import is_moments
+from pajax.studies.results import is_moments
 
 #: What each verdict says.
 MEANINGS = {

@@ -19,9 +19,9 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from pajax.ledger import PARTIAL
-from pajax.results import is_moments, was_run
 from pajax.statistics import bands, clusters, exponents
 from pajax.statistics.estimates import Estimate, Replicates, describe, t_interval
+from pajax.studies.results import is_moments, was_run
 
 
 def replicates(ds: xr.Dataset, name: str) -> Replicates:

@@ -29,7 +29,6 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from pajax import _checks
-from pajax.results import is_moments, was_run
 from pajax.statistics import clusters
 from pajax.statistics.estimates import (
     Estimate,
@@ -38,6 +37,7 @@ from pajax.statistics.estimates import (
     describe,
     mean_interval,
 )
+from pajax.studies.results import is_moments, was_run
 
 #: What the column `game` has of comparisons over all games.
 ALL_GAMES = "all"

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from pajax import _checks
-from pajax.results import is_moments
+from pajax.studies.results import is_moments
 
 #: Of runs, without a checkpoint in any Dataset.
 _OF_RUNS = ("status", "phase_one_length")

@@ -2,11 +2,11 @@
 
 import xarray as xr
 
-from pajax.kept import NON_FINITE, UNRESOLVED
-from pajax.results import is_moments, was_run
 from pajax.statistics.cells import exponent_over_runs, mean_over_runs, num_runs, num_seeds
 from pajax.statistics.estimates import Estimate, check_level
 from pajax.statistics.shares import late_share
+from pajax.studies.kept import NON_FINITE, UNRESOLVED
+from pajax.studies.results import is_moments, was_run
 
 
 def summary(ds: xr.Dataset, level: float = 0.95) -> xr.Dataset:

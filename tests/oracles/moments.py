@@ -1,6 +1,6 @@
 """Moments and quantiles of one sample in Python's whole numbers and fractions, value by value.
 
-Source: the docstring of pajax.moments (quanta, limbs, bins, ranks).
+Source: the docstring of pajax.studies.moments (quanta, limbs, bins, ranks).
 """
 
 import math

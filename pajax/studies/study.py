@@ -1,9 +1,9 @@
 """Studies: games x agents x mechanisms x seeds, on all devices, with progress.
 
-The pairs of each cell (`pajax.design`) are cut into shards (`pajax.work`); a shard is one batch
-(`pajax.batch`), and what is kept of it (`pajax.kept`) goes to a store, on disk (`pajax.store`) or
-in memory. What the store has is not computed again; when it has all, its shards are put together.
-How pairs are cut, and by whom they are computed, changes no number.
+The pairs of each cell (`design`) are cut into shards (`work`); a shard is one batch (`batch`), and
+what is kept of it (`kept`) goes to a store, on disk (`store`) or in memory. What the store has is
+not computed again; when it has all, its shards are put together. How pairs are cut, and by whom
+they are computed, changes no number.
 """
 
 import time
@@ -19,19 +19,19 @@ import xarray as xr
 from jax import Array
 from tqdm.auto import tqdm
 
-from pajax import batch, forecast, identity, kept, processes, results
-from pajax.batch import Checkpoint
 from pajax.config import warn_unless_hoisting
-from pajax.design import Design, entries, make_design
 from pajax.game import Game
-from pajax.journal import Journal
-from pajax.kept import Shard
-from pajax.manifest import versions
-from pajax.outline import Cell, Outline, Pairs
-from pajax.processes import Crew
 from pajax.simulate import World
-from pajax.store import Store
-from pajax.work import Machine, Task, Worker, check_worker, cut, list_tasks
+from pajax.studies import batch, forecast, identity, kept, processes, results
+from pajax.studies.batch import Checkpoint
+from pajax.studies.design import Design, entries, make_design
+from pajax.studies.journal import Journal
+from pajax.studies.kept import Shard
+from pajax.studies.manifest import versions
+from pajax.studies.outline import Cell, Outline, Pairs
+from pajax.studies.processes import Crew
+from pajax.studies.store import Store
+from pajax.studies.work import Machine, Task, Worker, check_worker, cut, list_tasks
 
 
 class StudyInterrupted(KeyboardInterrupt):
@@ -85,7 +85,8 @@ def study(
       progress: show a bar; by default when standard error is a terminal or in a notebook.
 
     Returns:
-      The Dataset described in `pajax.results`. Runs that others have yet to compute are missing.
+      The Dataset described in `pajax.studies.results`. Runs that others have yet to compute are
+      missing.
 
     Raises:
       ValueError: an argument breaks a rule, or the store holds a different study; said before

@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from pajax import _checks, identity, kept
+from pajax import _checks
 from pajax._pytree import map_with_rank, with_lanes
 from pajax.game import Game
 from pajax.hardness import hardness
-from pajax.outline import OF_GAMES, SIZES, Cell, Group, Outline
 from pajax.simulate import check_parts, spec_of, start
 from pajax.stages import checkpoints, make_schedule
+from pajax.studies import identity, kept
+from pajax.studies.outline import OF_GAMES, SIZES, Cell, Group, Outline
 
 KEEPS = ("seeds", "moments")
 #: Runs of a cell, at most: their numbers alone take 16 bytes each.

@@ -24,15 +24,16 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from pajax import _checks, batch, forecast, planning, results, transfers
-from pajax.batch import Tables
+from pajax import _checks, planning, transfers
 from pajax.config import warn_unless_hoisting
-from pajax.design import Design, make_design
 from pajax.game import Game
-from pajax.manifest import versions
-from pajax.outline import Cell, Outline
 from pajax.stages import checkpoints
-from pajax.work import Machine
+from pajax.studies import batch, forecast, results
+from pajax.studies.batch import Tables
+from pajax.studies.design import Design, make_design
+from pajax.studies.manifest import versions
+from pajax.studies.outline import Cell, Outline
+from pajax.studies.work import Machine
 
 DIMENSIONS = ("agent", "mechanism", "seed", "episode", "step", "state", "action")
 #: Checkpoints a decade, unless said: tables are large.
@@ -62,7 +63,7 @@ def examine(
       record: increasing episode counts that end with K; by default two a decade.
 
     Returns:
-      The Dataset described in `pajax.examine`.
+      The Dataset described in `pajax.studies.examine`.
 
     Raises:
       ValueError: an argument breaks a rule, or the tables do not fit in the free memory; said

@@ -1,10 +1,10 @@
 """The processes of one study, and what they tell each other.
 
 `jax.distributed.initialize` joins processes, on one machine or many. All of them call the same
-study. Each computes its own part of the runs (`pajax.work`) on its own devices, and at the end is
-told what the others have found. Runs do not depend on each other, so no device waits for another:
-processes talk only through the coordinator that joined them. They wait for each other as long as it
-takes, and end together: what fails in one, or is interrupted, ends the study in all.
+study. Each computes its own part of the runs (`pajax.studies.work`) on its own devices, and at the
+end is told what the others have found. Runs do not depend on each other, so no device waits for
+another: processes talk only through the coordinator that joined them. They wait for each other as
+long as it takes, and end together: what fails in one, or is interrupted, ends the study in all.
 
 A single process has nobody to talk to, and nothing here does anything.
 """

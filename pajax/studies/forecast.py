@@ -17,14 +17,15 @@ import jax
 import numpy as np
 from jax import Array
 
-from pajax import _checks, batch, kept
-from pajax.batch import Layout
-from pajax.design import Design, make_design
+from pajax import _checks
 from pajax.game import Game
-from pajax.outline import Cell, Outline, Pairs
 from pajax.simulate import make_world
-from pajax.store import Store
-from pajax.work import Machine, Task, check_worker, list_tasks, signature
+from pajax.studies import batch, kept
+from pajax.studies.batch import Layout
+from pajax.studies.design import Design, make_design
+from pajax.studies.outline import Cell, Outline, Pairs
+from pajax.studies.store import Store
+from pajax.studies.work import Machine, Task, check_worker, list_tasks, signature
 
 #: Seconds for which a shard runs to learn its pace.
 SAMPLE_SECONDS = 1.0

@@ -51,10 +51,11 @@ from typing import Any, NamedTuple
 
 import jax
 
-from pajax import _checks, agents, games, grids, mechanisms, schedules, stages
+from pajax import _checks, agents, games, mechanisms, schedules, stages
 from pajax._pytree import is_part
-from pajax.design import KEEPS
 from pajax.game import Game
+from pajax.studies import grids
+from pajax.studies.design import KEEPS
 
 STUDY = ("seed", "num_episodes", "num_seeds", "keep", "record")
 

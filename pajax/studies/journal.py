@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pajax import archive
-from pajax.outline import Cell
+from pajax.studies import archive
+from pajax.studies.outline import Cell
 
 #: Seconds between two reports of progress, at least; and how old the last one of a running process
 #: of another machine may be.

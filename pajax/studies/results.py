@@ -35,10 +35,10 @@ each game and mechanism, the `terms` that a mechanism has for the bounds on it, 
 for a mechanism that has none. All are in reward units; an episode has at most 2 H of welfare.
 
 With keep="moments" there is no `seed`: NAME is the mean over the runs of a game, NAME_sd their
-standard deviation (n - 1), NAME_quantile their quantiles (`pajax.moments` says how exactly), and in
-place of the status there are `num_runs`, `share_non_finite` and `share_unresolved`. A mean that a
-run without a finite number would enter is NaN, but for the two errors of transfers, which are over
-the NAME_runs that have one.
+standard deviation (n - 1), NAME_quantile their quantiles (`pajax.studies.moments` says how
+exactly), and in place of the status there are `num_runs`, `share_non_finite` and
+`share_unresolved`. A mean that a run without a finite number would enter is NaN, but for the two
+errors of transfers, which are over the NAME_runs that have one.
 """
 
 import json
@@ -49,9 +49,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from pajax import kept
-from pajax.kept import Shard
-from pajax.outline import OF_GAMES, SIZES, Cell, Outline
+from pajax.studies import kept
+from pajax.studies.kept import Shard
+from pajax.studies.outline import OF_GAMES, SIZES, Cell, Outline
 
 DIMENSIONS = ("game", "agent", "mechanism", "seed", "episode")
 

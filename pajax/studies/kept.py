@@ -1,9 +1,9 @@
 """What is kept of runs, in a shard and in a Dataset.
 
 A study keeps either every run ("seeds") or, of all runs of a game, means, standard deviations and
-quantiles ("moments", see `pajax.moments`), which need no more room however many runs there are.
-Each way says what a shard of finished pairs holds (`reduce`) and what the shards of a cell amount
-to (`join`). Shards share no pairs, and joining them gives the same bits in any order.
+quantiles ("moments", see `pajax.studies.moments`), which need no more room however many runs there
+are. Each way says what a shard of finished pairs holds (`reduce`) and what the shards of a cell
+amount to (`join`). Shards share no pairs, and joining them gives the same bits in any order.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from pajax import moments
 from pajax.ledger import AT_END, PARTIAL, Record
-from pajax.moments import Moments
-from pajax.outline import Pairs
+from pajax.studies import moments
+from pajax.studies.moments import Moments
+from pajax.studies.outline import Pairs
 
 NON_FINITE, UNRESOLVED, NOT_RUN = 1, 2, 4
 SUMMED = (

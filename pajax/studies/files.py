@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from pajax import _checks, archive, manifest
-from pajax.results import make_dataset
-from pajax.store import Store
+from pajax import _checks
+from pajax.studies import archive, manifest
+from pajax.studies.results import make_dataset
+from pajax.studies.store import Store
 
 _FORMAT = 1
 #: The attribute of a netCDF file or Zarr folder that says how to have the Dataset back.

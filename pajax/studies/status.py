@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pajax import journal
-from pajax.forecast import duration
-from pajax.outline import Cell
-from pajax.store import Store
+from pajax.studies import journal
+from pajax.studies.forecast import duration
+from pajax.studies.outline import Cell
+from pajax.studies.store import Store
 
 
 class CellStatus(NamedTuple):

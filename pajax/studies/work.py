@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from pajax import _checks
-from pajax.batch import Layout
-from pajax.design import Design, form, rehearse
-from pajax.outline import Cell, Outline, Pairs
+from pajax.studies.batch import Layout
+from pajax.studies.design import Design, form, rehearse
+from pajax.studies.outline import Cell, Outline, Pairs
 
 #: A shard has about so many steps (some ten seconds of a core), and its pairs lie in this range.
 SHARD_STEPS, SHARD_PAIRS = 4e8, (128, 16_384)

@@ -17,14 +17,15 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from pajax import _checks, kept
+from pajax import _checks
 from pajax._pytree import map_with_rank
-from pajax.design import Parts
 from pajax.game import Game
 from pajax.ledger import Record
-from pajax.outline import Pairs
 from pajax.simulate import Progress, World, advance, make_world, start
 from pajax.stages import Schedule, make_schedule
+from pajax.studies import kept
+from pajax.studies.design import Parts
+from pajax.studies.outline import Pairs
 
 #: Lanes of a chunk on a CPU, so that a chunk's tables stay in the cache: many while a pair takes at
 #: most so many bytes, few above. (Vector code wants multiples of 64.)

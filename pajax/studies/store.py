@@ -1,17 +1,18 @@
 """A study on disk: finished shards, checkpoints of shards under way, and who works on them.
 
-    DIR/manifest.json                what the study is (`pajax.manifest`)
+    DIR/manifest.json                what the study is (`pajax.studies.manifest`)
     DIR/shards/CELL/PAIRS.npz        some pairs of a cell, finished
     DIR/shards/CELL/PAIRS.resume     the same pairs, under way
-    DIR/journals/HOST-PID.json       what a process does (`pajax.journal`)
+    DIR/journals/HOST-PID.json       what a process does (`pajax.studies.journal`)
     DIR/aside/                       damaged files, kept for whoever wants to look
 
 Every file is written under another name and then renamed, so it is whole or not there; archives
-carry a checksum. CELL is a hash of all that the results of a cell depend on (`pajax.identity`), so
-a shard is never taken for another study's, with or without its manifest. A shard says itself which
-pairs it has; a pair is done if a shard has it. Of shards that share pairs, which workers that cut
-differently may make, the first by name counts. Any number of processes may write: the same pair has
-the same numbers whoever computes it, and each file has one writer or many that write the same.
+carry a checksum. CELL is a hash of all that the results of a cell depend on
+(`pajax.studies.identity`), so a shard is never taken for another study's, with or without its
+manifest. A shard says itself which pairs it has; a pair is done if a shard has it. Of shards that
+share pairs, which workers that cut differently may make, the first by name counts. Any number of
+processes may write: the same pair has the same numbers whoever computes it, and each file has one
+writer or many that write the same.
 """
 
 import contextlib
@@ -26,13 +27,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from pajax import _checks, archive, identity, journal, manifest
-from pajax.batch import Snapshot
-from pajax.design import Design
-from pajax.kept import Shard
-from pajax.manifest import Manifest, versions
-from pajax.outline import Cell, Outline, Pairs
-from pajax.processes import Crew
+from pajax import _checks
+from pajax.studies import archive, identity, journal, manifest
+from pajax.studies.batch import Snapshot
+from pajax.studies.design import Design
+from pajax.studies.kept import Shard
+from pajax.studies.manifest import Manifest, versions
+from pajax.studies.outline import Cell, Outline, Pairs
+from pajax.studies.processes import Crew
 
 #: Seconds between two checkpoints of a shard, at least; and how many times what one takes.
 CHECKPOINT_SECONDS, CHECKPOINT_RATIO = 60.0, 100.0
@@ -247,7 +249,7 @@ def _copy(path: Path, place: Path) -> None:
 
 
 class ShardCheckpoint:
-    """A shard under way on disk (`pajax.batch.Checkpoint`)."""
+    """A shard under way on disk (`pajax.studies.batch.Checkpoint`)."""
 
     def __init__(self, path: Path, digest: str) -> None:
         self._path, self._digest = path, digest

@@ -1,9 +1,9 @@
 """What a store holds, by value: the file `manifest.json`.
 
-Its `entries` describe all that results depend on (`pajax.identity`), each part by the name that the
-study gives it. A study whose entries agree with those of a store, where both have them, extends the
-store; else it is another study. The outline and the files are those of all studies that ever
-extended it, so that a Dataset can be made of the folder alone.
+Its `entries` describe all that results depend on (`pajax.studies.identity`), each part by the name
+that the study gives it. A study whose entries agree with those of a store, where both have them,
+extends the store; else it is another study. The outline and the files are those of all studies that
+ever extended it, so that a Dataset can be made of the folder alone.
 """
 
 import datetime
@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pajax import _checks, archive, identity
-from pajax.design import Design, entries, identities
-from pajax.outline import Cell, Outline
+from pajax import _checks
+from pajax.studies import archive, identity
+from pajax.studies.design import Design, entries, identities
+from pajax.studies.outline import Cell, Outline
 
 FORMAT, NAME = 2, "manifest.json"
 _MAX_LINES = 20
