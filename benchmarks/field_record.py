@@ -19,7 +19,6 @@ px.configure()
 
 import jax
 
-from pajax import statistics, tables
 from pajax.__main__ import AGENTS, GAMES, MECHANISMS
 
 LEARNERS = ("ucbvi", "q-learning")
@@ -44,8 +43,9 @@ def block(name, args):
         num_episodes=args.episodes,
         num_seeds=args.seeds,
     )
-    summary = statistics.summary(dataset)
-    print(f"\n## {name}\n\n{tables.format_summary(summary)}\n")
+    table = px.table(dataset)
+    summary = table.summary
+    print(f"\n## {name}\n\n{table}\n")
     here = summary.isel(game=0)
     cells = {
         f"{mechanism}/{agent}": [

@@ -22,7 +22,7 @@ px.configure()
 import jax
 import numpy as np
 
-from pajax import statistics, tables
+from pajax import statistics
 
 SCALING_EPISODES = (10_000, 31_623, 100_000, 316_228, 1_000_000)
 
@@ -51,8 +51,9 @@ def mechanisms(game):
 
 def report(name, dataset):
     """Print the table of a study and one JSON line."""
-    summary = statistics.summary(dataset)
-    print(f"\n## {name}\n\n{tables.format_summary(summary)}\n", flush=True)
+    table = px.table(dataset)
+    summary = table.summary
+    print(f"\n## {name}\n\n{table}\n", flush=True)
     keys = ("welfare_regret_per_episode", "growth_exponent", "late_share", "transfer_error")
     cells = {
         f"{mechanism}/{agent}": {

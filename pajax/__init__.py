@@ -16,6 +16,7 @@ from pajax import (
     agents,
     bounds,
     games,
+    lanes,
     mechanisms,
     planning,
     plotting,
@@ -44,6 +45,7 @@ from pajax.studies.specs import load_spec
 from pajax.studies.status import Status, status
 from pajax.studies.store import merge
 from pajax.studies.study import StudyInterrupted, study
+from pajax.tables import StudyTable, table
 
 __all__ = [
     "Agent",
@@ -61,6 +63,7 @@ __all__ = [
     "Stage",
     "Status",
     "StudyInterrupted",
+    "StudyTable",
     "agents",
     "axes",
     "bounds",
@@ -71,6 +74,7 @@ __all__ = [
     "games",
     "grid",
     "hardness",
+    "lanes",
     "lift",
     "load",
     "load_spec",
@@ -90,6 +94,7 @@ __all__ = [
     "statistics",
     "status",
     "study",
+    "table",
     "testing",
     "to_dataframe",
     "transfers",

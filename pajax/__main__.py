@@ -19,7 +19,7 @@ import jax
 import xarray as xr
 
 import pajax as px
-from pajax import _checks, tables
+from pajax import _checks
 from pajax.report import report, sources
 from pajax.studies import archive, kept, results
 from pajax.studies.design import KEEPS
@@ -229,7 +229,7 @@ def run_merge(options: argparse.Namespace) -> int:
 
 
 def _show(dataset: xr.Dataset) -> None:
-    print(tables.format_summary(px.statistics.summary(dataset)) + "\n")
+    print(f"{px.table(dataset)}\n")
 
 
 def _save(dataset: xr.Dataset, folder: Path) -> None:

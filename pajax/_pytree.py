@@ -19,20 +19,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from pajax import _checks
+from pajax import _checks, printing
 
 _T = TypeVar("_T")
 
 
 def static(*, choices: Iterable[str] | None = None, **kwargs: Any) -> Any:
-    """A field that is part of the compiled program; its value must be hashable."""
+    """A field that is part of the compiled program; its value must be hashable.
+
+    Args:
+      choices: the values it may have; None for any.
+      kwargs: of `dataclasses.field`, such as `default`.
+    """
     return dataclasses.field(metadata={"static": True, "choices": choices}, **kwargs)
 
 
 def axes(*names: str, low: float = -np.inf, high: float = np.inf, **kwargs: Any) -> Any:
     """An array field with these leading axes (possibly none: a number), then any lanes.
 
-    Its values must lie in [low, high], and be finite if either is given.
+    Args:
+      names: of the axes, such as "h", "s", "a".
+      low: least value of an entry.
+      high: largest value; entries must be finite if either is given.
+      kwargs: of `dataclasses.field`, such as `default`.
     """
     return dataclasses.field(metadata={"axes": names, "low": low, "high": high}, **kwargs)
 
@@ -45,6 +54,12 @@ def pytree(cls: type[_T]) -> type[_T]:
 
     A field that holds a callable (a schedule of optax, for instance) is wrapped in
     `jax.tree_util.Partial`, which makes the function part of the program.
+
+    Args:
+      cls: a class with annotated fields, as of a dataclass.
+
+    Raises:
+      TypeError: the class has a `__post_init__`.
     """
     if "__post_init__" in cls.__dict__:
         raise TypeError(f"{cls.__name__}: a pytree has no __post_init__; validate in a factory")
@@ -90,10 +105,8 @@ def _finish(self: Any) -> None:
 
 
 def _repr(self: Any) -> str:
-    """As a dataclass shows itself, but functions by name, the same in every process."""
-    fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
-    shown = (f"{name}={getattr(value, '__qualname__', repr(value))}" for name, value in fields)
-    return f"{type(self).__qualname__}({', '.join(shown)})"
+    """As a dataclass shows itself, with functions by name and large arrays in short."""
+    return printing.on_one_line(self, (field.name for field in dataclasses.fields(self)))
 
 
 def _is_node(value: Any) -> bool:

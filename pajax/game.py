@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from pajax import _checks, draws, lanes
+from pajax import _checks, draws, lanes, printing
 from pajax._pytree import axes, pytree, static
 
 NOISES = ("bernoulli", "deterministic", "gaussian")
+#: Rows, and next states in one, of a game that a notebook shows.
+_MOST_ROWS, _MOST_MOVES = 60, 6
 
 
 @pytree
@@ -62,6 +64,9 @@ class Game:
         sizes = f"S={self.num_states}, A={self.num_actions}, B={self.num_own_actions}"
         batch = f", lanes={self.lanes}" if self.lanes else ""
         return f"Game({sizes}, H={self.horizon}, noise={self.noise!r}{batch})"
+
+    def _repr_html_(self) -> str:
+        return _describe(self).html()
 
 
 class Tables(NamedTuple):
@@ -209,6 +214,38 @@ def _with_time(table: np.ndarray, tail: tuple[int, ...], name: str, horizon: int
     rule = f"have shape {tail} or {(horizon, *tail)}"
     _checks.require(table.shape in (tail, (horizon, *tail)), name, _shape(table), rule)
     return table[None] if table.shape == tail else table
+
+
+def _describe(game: Game) -> printing.Table:
+    """Mean rewards and moves by state and action, in the first step of the first game."""
+    tables = (game.agent_reward, game.principal_reward, game.transition)
+    u, v, p = (printing.first_lane(table[0], len(game.lanes)) for table in tables)
+    initial = printing.first_lane(game.initial, len(game.lanes))
+    cells = list(np.ndindex(*u.shape))
+    own = [f"v, b = {b}" for b in range(v.shape[2])] if v.shape[2] > 1 else ["v"]
+    rows = [
+        [f"{s}", f"{a}", f"{u[s, a]:.3g}", *(f"{x:.3g}" for x in v[s, a]), _moves(p[s, a])]
+        for s, a in cells[:_MOST_ROWS]
+    ]
+    notes = [
+        "u, v: the agent's and the principal's mean reward. Next states by probability. "
+        f"Initial states: {_moves(initial)}."
+    ]
+    if len(cells) > _MOST_ROWS:
+        notes.append(f"The first {_MOST_ROWS} of {len(cells)} states and actions.")
+    if any(len(table) > 1 for table in tables):
+        notes.append(f"Step 0 of {game.horizon}, which differ.")
+    if game.lanes:
+        notes.append(f"The first of lanes {game.lanes}.")
+    headings = ["state", "action", "u", *own, "next state"]
+    return printing.Table(repr(game), headings, rows, notes=notes)
+
+
+def _moves(probabilities: np.ndarray) -> str:
+    """States by falling probability, as far as they are likely."""
+    likely = [s for s in np.argsort(-probabilities, kind="stable") if probabilities[s] >= 0.005]
+    shown = [f"{s}: {probabilities[s]:.2f}" for s in likely[:_MOST_MOVES]]
+    return ", ".join([*shown, "..."] if len(likely) > _MOST_MOVES else shown)
 
 
 def _shape(array: np.ndarray) -> str:

@@ -33,8 +33,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from pajax import lanes, planning, transfers
+from pajax import lanes, planning, printing, transfers
 from pajax.game import Game
+from pajax.printing import Table
 
 _ROWS = {
     "optimal_welfare": "optimal welfare W*",
@@ -49,34 +50,55 @@ _ROWS = {
 
 
 class Hardness(NamedTuple):
-    """What makes a game hard; each [...] over the game's lanes, reward units an episode.
+    """What makes a game hard; each [...] over the game's lanes, NumPy float64.
 
     It prints as a table: of one game its values, of several their minimum, median and maximum.
+
+    Attributes:
+      optimal_welfare: W*, reward units an episode.
+      laissez_faire_gap: W* less the welfare of the agent's optimum, reward units an episode.
+      laissez_faire_gap_share: the same as a share of W*, in [0, 1]; 0 where W* is.
+      smallest_welfare_gap: least VW - QW > 0 (T1), reward units; infinite where there is none.
+      smallest_transfer: least tau* > 0 (T2), reward units; infinite where there is none.
+      coverage: least probability of a visit, of what matters to the welfare optimum (A2).
+      laissez_faire_coverage: least probability of the same under the agent's optimum.
+      coase_value: W* - rho . V0[0] (T3), reward units an episode.
     """
 
-    optimal_welfare: Any  # W*
-    laissez_faire_gap: Any  # W* - welfare of the agent's optimum
-    laissez_faire_gap_share: Any  # the same as a share of W*, in [0, 1]; 0 where W* is
-    smallest_welfare_gap: Any  # VW - QW > 0, reward units; infinite where there is none
-    smallest_transfer: Any  # tau* > 0, reward units; infinite where there is none
-    coverage: Any  # least probability of a visit, of what matters to the welfare optimum
-    laissez_faire_coverage: Any  # least probability of the same under the agent's optimum
-    coase_value: Any  # W* - rho . V0[0]
+    optimal_welfare: Any
+    laissez_faire_gap: Any
+    laissez_faire_gap_share: Any
+    smallest_welfare_gap: Any
+    smallest_transfer: Any
+    coverage: Any
+    laissez_faire_coverage: Any
+    coase_value: Any
 
-    def __repr__(self) -> str:
+    def as_tables(self) -> list[Table]:
+        """The words."""
         shape = np.shape(self.coase_value)
         names = ("min", "median", "max") if shape else ("",)
         columns = (np.min, np.median, np.max) if shape else (np.asarray,)
-        games = f"Hardness of {math.prod(shape)} games" if shape else "Hardness of a game"
-        lines = [games.ljust(34) + "".join(name.rjust(10) for name in names)]
-        for field, label in _ROWS.items():
-            numbers = (_told(column(getattr(self, field))) for column in columns)
-            lines.append(label.ljust(34) + "".join(number.rjust(10) for number in numbers))
-        return "\n".join(line.rstrip() for line in lines)
+        title = f"Hardness of {math.prod(shape)} games" if shape else "Hardness of a game"
+        rows = [
+            [label, *(_told(column(getattr(self, field))) for column in columns)]
+            for field, label in _ROWS.items()
+        ]
+        return [Table("", [title, *names], rows, num_names=1)]
+
+    def __repr__(self) -> str:
+        return printing.text(self.as_tables())
+
+    def _repr_html_(self) -> str:
+        return printing.to_html(self.as_tables())
 
 
 def hardness(game: Game) -> Hardness:
-    """The report on a game, or on each of a batch, as NumPy float64; not to be traced by `jit`."""
+    """The report on a game, or on each of a batch; not to be traced by `jit`.
+
+    Args:
+      game: the game; `pajax.hardness` says what is computed of it.
+    """
     eps = float(jnp.finfo(game.transition.dtype).eps)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda table: jnp.asarray(np.asarray(table, np.float64)), game)

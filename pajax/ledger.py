@@ -25,29 +25,49 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pajax import lanes, planning
+from pajax import lanes, planning, printing
 from pajax.game import Game
 from pajax.protocols import Contract, Report, Spec
 
 
 class Record(NamedTuple):
-    """What happened in each record interval; arrays [I, ...], sums unless said."""
+    """What happened in each record interval; arrays [I, ...], sums unless said.
 
-    welfare_regret: Array  # (T1), reward units
-    realised_welfare: Array  # u + v as drawn
-    principal_regret: Array  # (T3), against W* - rho . V0
-    agent_regret: Array  # under the contracts posted
+    Attributes:
+      welfare_regret: (T1), reward units.
+      realised_welfare: u + v as drawn, reward units.
+      principal_regret: (T3), against W* - rho . V0, reward units.
+      agent_regret: under the contracts posted, reward units.
+      payment: from the principal to the agent, reward units.
+      principal_utility: v as drawn, less payments, reward units.
+      off_target: steps whose contract had a target that was not played.
+      phase_one: episodes in which the mechanism was estimating.
+      contracts: that came into force outside phase one.
+      contract_age: at the end, episodes under the contract in force.
+      contract_regret: at the end, the agent's regret in them, reward units.
+      coverage: at the end, least share of all episodes that visited a state that matters.
+      transfer_error: at the end, mean |estimate - tau*| where resolved, reward units.
+      worst_transfer_error: at the end, the largest of them.
+      unresolved: at the end, number of transfers not resolved.
+    """
+
+    welfare_regret: Array
+    realised_welfare: Array
+    principal_regret: Array
+    agent_regret: Array
     payment: Array
-    principal_utility: Array  # v as drawn, less payments
-    off_target: Array  # steps whose contract had a target that was not played
-    phase_one: Array  # episodes in which the mechanism was estimating
-    contracts: Array  # that came into force outside phase one
-    contract_age: Array  # at the end: episodes under the contract in force
-    contract_regret: Array  # at the end: the agent's regret in them
-    coverage: Array  # at the end: least share of all episodes that visited a state that matters
-    transfer_error: Array  # at the end: mean |estimate - tau*| where resolved
-    worst_transfer_error: Array  # at the end: the largest of them
-    unresolved: Array  # at the end: transfers not resolved
+    principal_utility: Array
+    off_target: Array
+    phase_one: Array
+    contracts: Array
+    contract_age: Array
+    contract_regret: Array
+    coverage: Array
+    transfer_error: Array
+    worst_transfer_error: Array
+    unresolved: Array
+
+    __repr__ = printing.of_fields
 
 
 #: The entries of an interval's end.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from pajax import lanes
+from pajax import lanes, printing
 from pajax.game import Game
 
 #: Least probability of a visit by the welfare optimum for a (h, s) to matter to coverage (A2): what
@@ -25,10 +25,17 @@ OFTEN = 0.01
 
 
 class Values(NamedTuple):
-    """Optimal values of some reward, in reward units."""
+    """Optimal values of some reward, in reward units.
 
-    values: Array  # [H + 1, S, ...], V; the last is 0
-    q_values: Array  # [H, S, A, ...], Q
+    Attributes:
+      values: V, [H + 1, S, ...]; the last is 0.
+      q_values: Q, [H, S, A, ...].
+    """
+
+    values: Array
+    q_values: Array
+
+    __repr__ = printing.of_fields
 
     @property
     def gaps(self) -> Array:
@@ -37,7 +44,12 @@ class Values(NamedTuple):
 
 
 def expectation(transition: Array, values: Array) -> Array:
-    """sum_s' P[s, a, s'] V[s'], from s' = 0 upward: [S, A, S', ...], [S', ...] -> [S, A, ...]."""
+    """sum_s' P[s, a, s'] V[s'], from s' = 0 upward, [S, A, ...].
+
+    Args:
+      transition: P of one step, [S, A, S', ...].
+      values: V of the next, [S', ...].
+    """
     if values.shape[0] > lanes.TREE_LIMIT:
         weights = jnp.moveaxis(transition, 2, 0)
         return lanes.dot(weights, jnp.broadcast_to(values[:, None, None], weights.shape))
@@ -48,7 +60,13 @@ def expectation(transition: Array, values: Array) -> Array:
 
 
 def backward_induction(reward: Array, transition: Array, horizon: int) -> Values:
-    """Optimal values of `reward` [T, S, A, ...] under `transition` [T, S, A, S', ...]."""
+    """Optimal values of a reward, by the recursion of `pajax.planning`.
+
+    Args:
+      reward: [T, S, A, ...], T either 1 or H.
+      transition: P, [T, S, A, S', ...].
+      horizon: H.
+    """
 
     def back(values: Array, h: Array) -> tuple[Array, tuple[Array, Array]]:
         q_values = lanes.at_step(reward, h) + expectation(lanes.at_step(transition, h), values)
@@ -61,12 +79,22 @@ def backward_induction(reward: Array, transition: Array, horizon: int) -> Values
 
 
 def greedy(q_values: Array) -> Array:
-    """First maximiser over actions: [H, S, A, ...] -> int32 [H, S, ...]."""
+    """First maximiser over actions, int32 [H, S, ...].
+
+    Args:
+      q_values: [H, S, A, ...].
+    """
     return lanes.argmax(q_values, 2)[0]
 
 
 def policy_values(game: Game, policy: Array, reward: Array) -> Array:
-    """Values [H + 1, S, ...] of a policy, int [H, S, ...], for `reward` [T, S, A, ...]."""
+    """Values of a policy, [H + 1, S, ...], in reward units; the last is 0.
+
+    Args:
+      game: whose kernel moves the state.
+      policy: int [H, S, ...], or [1, S, ...] if stationary.
+      reward: [T, S, A, ...], T either 1 or H.
+    """
 
     def back(values: Array, h: Array) -> tuple[Array, Array]:
         q_values = lanes.at_step(reward, h) + expectation(lanes.at_step(game.transition, h), values)
@@ -80,7 +108,12 @@ def policy_values(game: Game, policy: Array, reward: Array) -> Array:
 
 
 def occupancy(game: Game, policy: Array) -> Array:
-    """Probabilities [H, S, ...] of being in s at step h under a policy, int [H, S, ...]."""
+    """Probabilities d of being in s at step h under a policy, [H, S, ...].
+
+    Args:
+      game: the game.
+      policy: int [H, S, ...], or [1, S, ...] if stationary.
+    """
 
     def forward(mass: Array, h: Array) -> tuple[Array, Array]:
         played = lanes.at_step(policy, h)[:, None]  # [S, 1, ...]
@@ -92,45 +125,83 @@ def occupancy(game: Game, policy: Array) -> Array:
 
 
 def often_visited(game: Game, policy: Array) -> Array:
-    """Which (h, s) a policy, int [H, S, ...], is in with probability `OFTEN` at least, bool."""
+    """Which (h, s) a policy is in with probability `OFTEN` = 0.01 at least, bool [H, S, ...] (A2).
+
+    Args:
+      game: the game.
+      policy: int [H, S, ...], or [1, S, ...] if stationary.
+    """
     return occupancy(game, policy) >= OFTEN
 
 
 def agent_values(game: Game, transfer: Array | None = None) -> Values:
-    """The agent's optimal values under a contract (V_c, Q_c), or without transfers (V0, Q0)."""
+    """The agent's optimal values under a contract (V_c, Q_c), or without transfers (V0, Q0).
+
+    Args:
+      game: the game.
+      transfer: [H, S, A, ...] in reward units; None for no transfers.
+    """
     reward = game.agent_reward if transfer is None else game.agent_reward + transfer
     return backward_induction(reward, game.transition, game.horizon)
 
 
 def best_response(game: Game, transfer: Array | None = None) -> Array:
-    """The agent's optimal policy under a contract, int32 [H, S, ...]; ties to the lowest action."""
+    """The agent's optimal policy under a contract, int32 [H, S, ...]; ties to the lowest action.
+
+    Args:
+      game: the game.
+      transfer: [H, S, A, ...] in reward units; None for no transfers.
+    """
     return greedy(agent_values(game, transfer).q_values)
 
 
 def welfare_reward(game: Game) -> Array:
-    """Welfare of a step, u + max_b v, [T, S, A, ...]."""
+    """Welfare of a step, u + max_b v, [T, S, A, ...], in reward units.
+
+    Args:
+      game: the game.
+    """
     return game.agent_reward + game.principal_reward.max(3)
 
 
 def welfare_values(game: Game) -> Values:
-    """VW, QW: optimal values of `welfare_reward`; W* is `expected(game, values)`."""
+    """VW, QW: optimal values of `welfare_reward`; W* is `expected(game, values)`.
+
+    Args:
+      game: the game.
+    """
     return backward_induction(welfare_reward(game), game.transition, game.horizon)
 
 
 def best_own_action(game: Game, policy: Array) -> Array:
-    """argmax_b v[h, s, pi(h, s), b], int32 [H, S, ...]; ties to the lowest."""
+    """argmax_b v[h, s, pi(h, s), b], int32 [H, S, ...]; ties to the lowest.
+
+    Args:
+      game: the game.
+      policy: pi, the agent's, int [H, S, ...].
+    """
     best = jnp.argmax(game.principal_reward, axis=3).astype(jnp.int32)  # [T, S, A, ...]
     best = jnp.broadcast_to(best, (game.horizon, *best.shape[1:]))
     return lanes.lookup(best, policy, 2)
 
 
 def policy_welfare(game: Game, policy: Array) -> Array:
-    """W^pi [...], welfare an episode of a policy, with the best own actions."""
+    """W^pi [...], welfare an episode of a policy, with the best own actions.
+
+    Args:
+      game: the game.
+      policy: pi, the agent's, int [H, S, ...], or [1, S, ...] if stationary.
+    """
     return expected(game, policy_values(game, policy, welfare_reward(game)))
 
 
 def expected(game: Game, values: Any) -> Array:
-    """Value of an episode, rho . V[0], [...], for `values` [H + 1, S, ...] or a `Values`."""
+    """Value of an episode, rho . V[0], [...], in reward units.
+
+    Args:
+      game: whose initial distribution rho is.
+      values: V, [H + 1, S, ...], or a `Values`.
+    """
     values = values.values if isinstance(values, Values) else values
     return lanes.total(lanes.product(game.initial, values[0]))
 

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Protocol
 import jax.numpy as jnp
 from jax import Array
 
+from pajax import printing
+
 
 class Spec(NamedTuple):
     """What a learner may know before it starts: sizes."""
@@ -54,6 +56,11 @@ class Contract(NamedTuple):
     transfer: Array  # [H, S, A, ...] >= 0, paid to the agent when it plays a at (h, s)
     own_action: Array  # int32 [H, S, ...], the principal's b
     target: Array  # int32 [H, S, ...], the action it means to implement; -1 where none
+
+    __repr__ = printing.of_fields
+
+    def _repr_html_(self) -> str:
+        return printing.of_transfers("Contract", self.transfer, self.target).html()
 
 
 class Episode(NamedTuple):

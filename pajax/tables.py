@@ -1,25 +1,22 @@
-"""The table of a study, as plain text and as Markdown, from `pajax.statistics.summary`.
+"""The table of a study: the numbers of `pajax.statistics.summary`, for people.
 
 One row a cell (an agent under a mechanism), grouped by agent, so that the mechanisms one would
-compare stand together; one block a game. A number that does not exist is printed as a dash. Notes
+compare stand together; one table a game. A number that does not exist is printed as a dash. Notes
 say what the intervals cover, which runs were not done, and which ended badly.
 """
 
-import html
+import dataclasses
 import math
-import textwrap
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from pajax import statistics
+from pajax import printing, statistics
+from pajax.printing import DASH
 from pajax.studies import results
 
-WIDTH = 130  # columns of text
-DASH = "-"
 _FAILURES = {"share_unresolved": "unresolved transfers", "share_non_finite": "non-finite numbers"}
 
 
@@ -44,32 +41,47 @@ _COLUMNS = (
 )
 
 
-def format_summary(summary: xr.Dataset) -> str:
-    """The table of a study as aligned plain text, at most about 130 columns wide.
+def table(ds: xr.Dataset, *, level: float = 0.95) -> "StudyTable":
+    """The table of a study: regret, growth exponent, late share of W*, payments and more.
 
     Args:
-      summary: from `pajax.statistics.summary`.
+      ds: from `pajax.study`; not changed.
+      level: coverage of the intervals, over seeds, in (0, 1).
+
+    Raises:
+      ValueError: `level` is not in (0, 1).
     """
-    found = [f"{_title(summary, at)}\n\n{_aligned(summary, at)}" for at in _games(summary)]
-    about = [textwrap.fill(note, WIDTH) for note in notes(summary)]
-    return "\n\n".join([*found, "\n".join(about)])
+    return StudyTable(statistics.summary(ds, level))
 
 
-def to_markdown(summary: xr.Dataset) -> str:
-    """The same table in Markdown: headings, rows, and notes, for a README or a notebook."""
-    found = [
-        f"**{title}**\n\n{_markdown(headings, rows, 2)}"
-        for title, headings, rows in blocks(summary)
-    ]
-    return "\n\n".join([*found, *notes(summary)])
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class StudyTable:
+    """What `table` returns; prints as one table a game, in a terminal and in a notebook.
 
+    Attributes:
+      summary: the numbers, from `pajax.statistics.summary`.
+    """
 
-def blocks(summary: xr.Dataset) -> list[tuple[str, list[str], list[list[str]]]]:
-    """The same table as words: title, headings and rows of each game; two columns are names."""
-    headings = [" ".join(lines).strip() for lines in _headings(summary)]
-    of_games = ([row for group in _rows(summary, at) for row in group] for at in _games(summary))
-    titles = (_title(summary, at) for at in _games(summary))
-    return [(title, headings, rows) for title, rows in zip(titles, of_games, strict=True)]
+    summary: xr.Dataset
+
+    def as_tables(self) -> list[printing.Table]:
+        """The words: a table for each game, the last one with notes."""
+        found = [_of_game(self.summary, at) for at in range(self.summary.sizes["game"])]
+        return [*found[:-1], found[-1]._replace(notes=notes(self.summary))]
+
+    def __repr__(self) -> str:
+        return printing.text(self.as_tables())
+
+    def to_markdown(self) -> str:
+        """The same in Markdown, for a README."""
+        return printing.markdown(self.as_tables())
+
+    def to_html(self) -> str:
+        """The same in HTML, as a notebook shows it."""
+        return printing.to_html(self.as_tables())
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
 
 def notes(summary: xr.Dataset) -> list[str]:
@@ -100,13 +112,21 @@ def notes(summary: xr.Dataset) -> list[str]:
     return found
 
 
-def _games(summary: xr.Dataset) -> range:
-    return range(summary.sizes["game"])
+def _of_game(summary: xr.Dataset, game: int) -> printing.Table:
+    """A row for each agent and mechanism."""
+    here, level = summary.isel(game=game), _level(summary)
+    headings = ["agent", "mechanism"]
+    headings += [f"{column.top}\n{column.bottom.format(level=level)}" for column in _COLUMNS]
+    rows = [
+        [agent, mechanism, *_cells(here.sel(agent=agent, mechanism=mechanism))]
+        for agent in here["agent"].to_numpy()
+        for mechanism in here["mechanism"].to_numpy()
+    ]
+    return printing.Table(_title(here), headings, rows, num_names=2, is_grouped=True)
 
 
-def _title(summary: xr.Dataset, game: int) -> str:
-    """What game a block is about, and the scale of its welfare."""
-    here = summary.isel(game=game)
+def _title(here: xr.Dataset) -> str:
+    """What game a table is about, and the scale of its welfare."""
     best, free = float(here["optimal_welfare"]), float(here["laissez_faire_welfare"])
     label, share = here["game"].item(), _percent(free / best)
     coase = best - float(here["agent_value"])
@@ -116,74 +136,11 @@ def _title(summary: xr.Dataset, game: int) -> str:
     )
 
 
-def _headings(summary: xr.Dataset) -> list[tuple[str, str]]:
-    """Two lines a column."""
-    level = _level(summary)
-    numbers = [(column.top, column.bottom.format(level=level)) for column in _COLUMNS]
-    return [("agent", ""), ("mechanism", ""), *numbers]
-
-
-def _rows(summary: xr.Dataset, game: int) -> list[list[list[str]]]:
-    """The cells of one block: agents, then mechanisms, then columns."""
-    here = summary.isel(game=game)
-    return [
-        [
-            [agent, mechanism, *_cells(here.sel(agent=agent, mechanism=mechanism))]
-            for mechanism in here["mechanism"].to_numpy()
-        ]
-        for agent in here["agent"].to_numpy()
-    ]
-
-
 def _cells(cell: xr.Dataset) -> list[str]:
     """The numbers of one row."""
     ends = ("", "_low", "_high")
     triples = [[float(cell[f"{c.variable}{end}"]) for end in ends] for c in _COLUMNS]
     return [_CELLS[c.style](*triple) for c, triple in zip(_COLUMNS, triples, strict=True)]
-
-
-def _aligned(summary: xr.Dataset, game: int) -> str:
-    """A block of text, agents apart."""
-    tops, bottoms = zip(*_headings(summary), strict=True)
-    return _text([list(tops), list(bottoms)], _rows(summary, game), 2)
-
-
-def lay_out(title: str, headings: list[str], rows: list[list[str]]) -> str:
-    """A table of words as aligned plain text, under its title."""
-    return f"{title}\n\n{_text([headings], [rows], len(headings))}"
-
-
-def pipe(title: str, headings: list[str], rows: list[list[str]]) -> str:
-    """The same in Markdown."""
-    return f"**{title}**\n\n{_markdown(headings, rows, len(headings))}"
-
-
-def to_html(title: str, headings: list[str], rows: list[list[str]]) -> str:
-    """The same in HTML."""
-    table = pd.DataFrame(rows, columns=pd.Index(headings)).to_html(index=False, border=0)
-    return f"<h4>{html.escape(title)}</h4>\n{table}"
-
-
-def _text(headings: list[list[str]], groups: list[list[list[str]]], num_names: int) -> str:
-    """Names to the left, numbers to the right, a blank line between groups of rows."""
-    lines = [*headings, *(row for group in groups for row in group)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-
-    def text(cells: list[str]) -> str:
-        at = zip(cells, widths, range(len(cells)), strict=True)
-        aligned = (x.ljust(width) if i < num_names else x.rjust(width) for x, width, i in at)
-        return "  ".join(aligned).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    body = "\n\n".join("\n".join(map(text, group)) for group in groups)
-    return "\n".join([*map(text, headings), rule, body, rule])
-
-
-def _markdown(headings: list[str], rows: list[list[str]], num_names: int) -> str:
-    """Rows between pipes, names to the left and numbers to the right."""
-    marks = [":---"] * num_names + ["---:"] * (len(headings) - num_names)
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [headings, marks, *escaped])
 
 
 def _listed(what: str, values: xr.DataArray, text: Callable[[float], str]) -> list[str]:

@@ -43,45 +43,90 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from pajax import _checks, lanes, planning
+from pajax import _checks, lanes, planning, printing
 from pajax.game import Game
 
 
 class CoarseContract(NamedTuple):
-    """A contract that knows few amounts, and the welfare of the best response to it."""
+    """A contract that knows few amounts, and the welfare of the best response to it.
 
-    transfer: Array  # [H, S, A, ...]
-    target: Array  # int32 [H, S, ...], the action it pays for
-    welfare: Array  # [...], W^pi of the agent's best response
+    Attributes:
+      transfer: [H, S, A, ...], reward units.
+      target: the action it pays for, int32 [H, S, ...].
+      welfare: W^pi of the agent's best response, an episode, [...].
+    """
+
+    transfer: Array
+    target: Array
+    welfare: Array
+
+    __repr__ = printing.of_fields
+
+    def _repr_html_(self) -> str:
+        title = f"Coarse contract, welfare of the best response {printing.brief(self.welfare)}"
+        return printing.of_transfers(title, self.transfer, self.target).html()
 
 
 class RobustContract(NamedTuple):
-    """Transfers t_x (T5), and what they guarantee."""
+    """Transfers t_x (T5), and what they guarantee.
 
-    transfer: Array  # [H, S, A, ...], on every action
-    share: Array  # x in [0, 1), [...]
-    value: Array  # f(x), [...], the principal's least net value an episode
+    Attributes:
+      transfer: on every action, [H, S, A, ...], reward units.
+      share: x in [0, 1), [...].
+      value: f(x), the principal's least net value an episode, [...].
+    """
+
+    transfer: Array
+    share: Array
+    value: Array
+
+    __repr__ = printing.of_fields
+
+    def _repr_html_(self) -> str:
+        share, value = printing.brief(self.share), printing.brief(self.value)
+        title = f"Robust subsidies, x = {share}, the principal nets {value} at least"
+        none = np.full(self.transfer.shape[:2] + self.transfer.shape[3:], -1)
+        return printing.of_transfers(title, self.transfer, none).html()
 
 
 def minimal_transfers(game: Game) -> Array:
-    """tau* (T2), [H, S, A, ...], in [0, H - h]."""
+    """Minimal implementable transfers tau* (T2), [H, S, A, ...], in [0, H - h] reward units.
+
+    Args:
+      game: the game.
+    """
     return planning.agent_values(game).gaps
 
 
 def coase_value(game: Game) -> Array:
-    """W* - rho . V0[0] (T3), [...]: the principal's best net value an episode."""
+    """W* - rho . V0[0] (T3), [...]: the principal's best net value an episode.
+
+    Args:
+      game: the game.
+    """
     welfare = planning.expected(game, planning.welfare_values(game))
     return welfare - planning.expected(game, planning.agent_values(game))
 
 
 def minimal_payment(game: Game, policy: Array) -> Array:
-    """Least expected payment that implements a policy, rho . (V0 - V_u^pi)[0] (T2), [...]."""
+    """Least expected payment that implements a policy, rho . (V0 - V_u^pi)[0] (T2), [...].
+
+    Args:
+      game: the game.
+      policy: pi, int [H, S, ...], or [1, S, ...] if stationary.
+    """
     own = planning.policy_values(game, policy, game.agent_reward)
     return planning.expected(game, planning.agent_values(game).values - own)
 
 
 def on_target(target: Array, amount: Array | float, num_actions: int) -> Array:
-    """`amount` ([H, S, ...] or a number) on the target action, else 0: [H, S, A, ...]."""
+    """An amount on the target action, 0 on the others, [H, S, A, ...].
+
+    Args:
+      target: int [H, S, ...]; -1 pays nothing.
+      amount: [H, S, ...] or a number, reward units.
+      num_actions: A.
+    """
     amount = jnp.broadcast_to(jnp.asarray(amount, float), target.shape)
     return jnp.where(lanes.one_hot(target, num_actions, 2), amount[:, :, None], 0.0)
 
@@ -90,6 +135,11 @@ def implementation_gap(game: Game, target: Array, transfer: Array) -> Array:
     """Q_c[target] - max over other actions of Q_c, [H, S, ...], under the contract (T4).
 
     Positive where the target is strictly optimal for the agent; infinite when it has one action.
+
+    Args:
+      game: the game.
+      target: int [H, S, ...].
+      transfer: [H, S, A, ...], reward units.
     """
     q_values = planning.agent_values(game, transfer).q_values
     is_target = lanes.one_hot(target, game.num_actions, 2)
@@ -98,7 +148,13 @@ def implementation_gap(game: Game, target: Array, transfer: Array) -> Array:
 
 
 def safe_margin(horizon: int, width: Array | float, margin: Array | float) -> Array:
-    """What to add to an upper end, gamma + w (H - 1 - h) (T4), [H, ...]; more at early steps."""
+    """What to add to an upper end, gamma + w (H - 1 - h) (T4), [H, ...]; more at early steps.
+
+    Args:
+      horizon: H.
+      width: w, of the intervals of transfers, reward units, a number or [...].
+      margin: gamma, by which the target is to be better, likewise.
+    """
     width, margin = jnp.broadcast_arrays(jnp.asarray(width, float), jnp.asarray(margin, float))
     later = horizon - 1 - jnp.arange(horizon, dtype=float)
     return margin + lanes.product(width, later.reshape((-1,) + (1,) * width.ndim))
@@ -107,11 +163,12 @@ def safe_margin(horizon: int, width: Array | float, margin: Array | float) -> Ar
 def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContract:
     """One amount x, paid for one action a at every (h, s): the pair with the best welfare.
 
+    Ties go to the lowest action, then the lowest amount.
+
     Args:
       game: the game; each lane has its own contract.
-      amounts: candidates for x; by default 1,001 equally spaced from 0 to max tau* + 0.01.
-
-    Ties go to the lowest action, then the lowest amount.
+      amounts: candidates for x, reward units, [N]; by default 1,001 equally spaced from 0 to
+        max tau* + 0.01.
     """
     if amounts is None:
         top = float(np.max(np.asarray(minimal_transfers(game)))) + 0.01
@@ -134,12 +191,20 @@ def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContra
 
 
 def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseContract:
-    """Minimal transfers rounded up to `levels` amounts, equally spaced from 0 to max tau* + margin.
+    """Minimal transfers rounded up to few amounts, equally spaced from 0 to max tau* + margin.
 
     An action with tau* > 0 is charged the smallest level that is at least tau* + margin, one with
     tau* = 0 nothing. The target maximises v - charge, as in (T3), and its charge is posted. The
-    margin, in reward units, keeps the agent from being indifferent. Rounding up overpays at some
-    steps, and the agent then bends earlier steps towards them: more levels need not be better.
+    margin keeps the agent from being indifferent. Rounding up overpays at some steps, and the agent
+    then bends earlier steps towards them: more levels need not be better.
+
+    Args:
+      game: the game.
+      levels: number of amounts, zero included, at least 2.
+      margin: reward units, added before rounding up.
+
+    Raises:
+      ValueError: `levels` is not a whole number of at least 2.
     """
     levels = _checks.whole("levels", levels, 2)
     least = minimal_transfers(game)
@@ -220,7 +285,10 @@ def pigouvian_transfers(game: Game) -> Array:
     A_P = max_b v + P V_P[h+1] - V_P[h], with V_P the principal's value of the welfare-optimal
     policy (ties to the lowest action) and kappa_h = max over (s, a) of -A_P[h] >= 0. The agent's
     gaps are those of welfare, so its best response is welfare-optimal; on its path it is paid
-    kappa_h a step.
+    kappa_h a step (Ng, Harada and Russell, 1999).
+
+    Args:
+      game: the game.
     """
     reward = game.principal_reward.max(3)
     target = planning.greedy(planning.welfare_values(game).q_values)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from synthetic import Curve, make_dataset
 
 import pajax as px
-from pajax import bounds, tables
+from pajax import bounds, printing
 from pajax.bounds import verdicts
 from pajax.bounds.base import Case, Condition, Place
 from pajax.bounds.verdicts import (
@@ -430,7 +430,7 @@ def test_audits_are_in_the_table_of_audits(checks):
 
 def test_text_fits_a_terminal_and_says_every_verdict(checks):
     text = repr(checks)
-    assert max(map(len, text.splitlines())) <= tables.WIDTH
+    assert max(map(len, text.splitlines())) <= printing.WIDTH
     for mechanism in ("none", "two-phase"):
         assert f"Game 0, a<b / {mechanism}" in text
     assert "11 others" in text  # what the mechanism has no width for stands in one line
@@ -447,7 +447,7 @@ def test_long_reasons_take_several_lines():
     ds = make_dataset(mechanisms={"none": synthetic.MECHANISMS["none"]}, agents=ONE_AGENT)
     found = px.check_bounds(ds, [Given(assumed=(long,))])
     text = repr(found)
-    assert max(map(len, text.splitlines())) <= tables.WIDTH
+    assert max(map(len, text.splitlines())) <= printing.WIDTH
     assert long.evidence in " ".join(text.split())
     assert long.evidence in found.to_markdown()
 

@@ -187,25 +187,29 @@ def test_two_lane_axes_and_the_precision_of_the_caller():
 
 ONE = """\
 Hardness of a game
-optimal welfare W*                      1.25
-welfare that laissez-faire loses        0.35
-    as a share of W*                    0.28
-smallest positive welfare gap           0.25
-smallest positive tau*                  none
-coverage of the optimal path               1
-    when nothing is paid             0.01235
-Coase value                             0.45"""
+-----------------------------------------
+optimal welfare W*                   1.25
+welfare that laissez-faire loses     0.35
+    as a share of W*                 0.28
+smallest positive welfare gap        0.25
+smallest positive tau*               none
+coverage of the optimal path            1
+    when nothing is paid          0.01235
+Coase value                          0.45
+-----------------------------------------"""
 
 MANY = """\
-Hardness of 3 games                      min    median       max
-optimal welfare W*                         1         2         6
-welfare that laissez-faire loses           1         2         6
-    as a share of W*                       1         2         6
-smallest positive welfare gap              1         2         6
-smallest positive tau*                     1         2      none
-coverage of the optimal path               1         2         6
-    when nothing is paid                   1         2         6
-Coase value                                1         2         6"""
+Hardness of 3 games               min  median   max
+---------------------------------------------------
+optimal welfare W*                  1       2     6
+welfare that laissez-faire loses    1       2     6
+    as a share of W*                1       2     6
+smallest positive welfare gap       1       2     6
+smallest positive tau*              1       2  none
+coverage of the optimal path        1       2     6
+    when nothing is paid            1       2     6
+Coase value                         1       2     6
+---------------------------------------------------"""
 
 
 def test_one_game_as_printed():

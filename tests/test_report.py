@@ -16,7 +16,7 @@ import xarray as xr
 from synthetic import Curve, keep_moments, make_dataset, without_runs
 
 import pajax as px
-from pajax import statistics, tables
+from pajax import printing, statistics
 from pajax.bounds import check_bounds
 from pajax.plotting.svg import blank_axes, to_svg
 from pajax.report import contents, figures, growth, page, report, sources, verdicts
@@ -131,13 +131,12 @@ def test_what_people_call_things_is_not_html(html):
 
 
 def test_a_page_has_the_table(usual, html):
-    summary = statistics.summary(usual)
     cells = Read(html).cells
-    ((title, headings, rows),) = tables.blocks(summary)
-    assert title in Read(html).text
-    for row in (headings, *rows):
+    (table,) = px.table(usual).as_tables()
+    assert table.title in Read(html).text
+    for row in ([" ".join(heading.split()) for heading in table.headings], *table.rows):
         assert any(cells[at : at + len(row)] == row for at in range(len(cells))), row
-    for note in tables.notes(summary):
+    for note in table.notes:
         assert note in Read(html).text
 
 
@@ -312,7 +311,7 @@ def test_the_range_of_many_games():
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(3.0, "3"), (0.5, "0.500"), (99.04, "99.0"), (1234.5, "1,234"), (np.nan, tables.DASH)],
+    [(3.0, "3"), (0.5, "0.500"), (99.04, "99.0"), (1234.5, "1,234"), (np.nan, printing.DASH)],
 )
 def test_numbers_in_words(value, words):
     assert number(value) == words

@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 from synthetic import Curve, keep_moments, make_dataset, without_runs
 
-from pajax import statistics, tables
+import pajax as px
+from pajax import printing, statistics, tables
 from pajax.studies import kept
 
 
@@ -25,7 +26,7 @@ def exact(**changes) -> xr.Dataset:
 
 
 def test_table_of_known_numbers():
-    lines = tables.format_summary(statistics.summary(exact())).splitlines()
+    lines = repr(px.table(exact())).splitlines()
     assert lines[:9] == [
         "Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*), W* - rho.V0 = 2.8406",
         "",
@@ -50,7 +51,7 @@ def test_table_of_known_numbers():
 
 
 def test_markdown_of_known_numbers():
-    lines = tables.to_markdown(statistics.summary(exact(), level=0.9)).splitlines()
+    lines = px.table(exact(), level=0.9).to_markdown().splitlines()
     assert lines[:6] == [
         "**Game 0: W* = 6.5279 an episode, laissez-faire 4.8350 (74.1 % of W*), "
         "W* - rho.V0 = 2.8406**",
@@ -67,9 +68,9 @@ def test_markdown_of_known_numbers():
 
 
 def test_realistic_table_fits_and_lines_up(realistic):
-    table = tables.format_summary(realistic)
+    table = repr(px.StudyTable(realistic))
     assert "nan" not in table
-    assert max(map(len, table.splitlines())) <= tables.WIDTH
+    assert max(map(len, table.splitlines())) <= printing.WIDTH
     body = table.split("-" * 20)[0], *table.splitlines()
     rows = [line for line in body if line.startswith(("ucbvi", "q-learning", "ucb-q"))]
     assert len(rows) == 18
@@ -81,25 +82,25 @@ def test_realistic_table_fits_and_lines_up(realistic):
 
 def test_long_runs_fit():
     ds = make_dataset(num_episodes=1_000_000)
-    table = tables.format_summary(statistics.summary(ds))
-    assert max(map(len, table.splitlines())) <= tables.WIDTH
+    table = repr(px.table(ds))
+    assert max(map(len, table.splitlines())) <= printing.WIDTH
 
 
 def test_a_block_a_game():
     summary = statistics.summary(exact(num_games=3))
-    table = tables.format_summary(summary)
+    table = repr(px.StudyTable(summary))
     assert [f"Game {game}: W*" in table for game in range(4)] == [True, True, True, False]
     assert table.count("[low, high]") == 1
-    assert tables.to_markdown(summary).count("| ucbvi | none |") == 3
+    assert px.StudyTable(summary).to_markdown().count("| ucbvi | none |") == 3
 
 
 def test_what_does_not_exist_is_a_dash():
-    table = tables.format_summary(statistics.summary(exact(num_seeds=1)))
+    table = repr(px.table(exact(num_seeds=1)))
     assert "150,000 +- -" in table
     assert "1.00 [-, -]" in table
     ds = exact()
     ds["welfare_regret"][...] = 0.0
-    row = tables.format_summary(statistics.summary(ds)).splitlines()[5]
+    row = repr(px.table(ds)).splitlines()[5]
     assert " ".join(row.split()) == "ucbvi none 0.00 +- 0.00 0.000 - 100.0 % 0.000 2.250 - 0.0 %"
 
 
@@ -107,7 +108,7 @@ def test_failures_are_named():
     ds = exact(num_games=2, num_seeds=4)
     ds["status"][1, 0, 1, 0] = kept.UNRESOLVED
     ds["status"][0, 0, 0] = kept.NON_FINITE
-    table = tables.format_summary(statistics.summary(ds))
+    table = repr(px.table(ds))
     assert table.endswith(
         "Seeds that ended with unresolved transfers: game 1 ucbvi / two-phase 25.0 %.\n"
         "Seeds that ended with non-finite numbers: game 0 ucbvi / none 100.0 %."
@@ -129,7 +130,7 @@ def test_amounts(value, text):
 
 def rows_and_notes(ds: xr.Dataset) -> tuple[list[str], str]:
     """The rows of the table with single spaces, and the notes in one line."""
-    body, notes = tables.format_summary(statistics.summary(ds)).rsplit("---\n\n", 1)
+    body, notes = repr(px.table(ds)).rsplit("---\n\n", 1)
     rows = [" ".join(line.split()) for line in body.splitlines() if line.startswith("ucbvi")]
     return rows, " ".join(notes.split())
 
@@ -191,7 +192,7 @@ def test_moments_have_no_interval_of_the_exponent_and_a_note_says_why():
 def test_games_may_have_names():
     ds = exact(num_games=2).assign_coords(game=["S=2", "S=3/0"])
     ds["status"][1, 0, 1, 0] = kept.UNRESOLVED
-    table = tables.format_summary(statistics.summary(ds))
+    table = repr(px.table(ds))
     assert "Game S=2: W*" in table
     assert "Game S=3/0: W*" in table
     assert table.endswith("game S=3/0 ucbvi / two-phase 33.3 %.")

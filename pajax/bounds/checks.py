@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import html
 import math
 import textwrap
 from collections.abc import Sequence
@@ -11,10 +10,11 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from pajax import _checks, tables
+from pajax import _checks, printing
 from pajax.bounds.base import Bound, Case, cases
 from pajax.bounds.theory import theory
 from pajax.bounds.verdicts import NOT_APPLICABLE, VERDICTS, Rules, check, growth_exponent
+from pajax.printing import Table
 
 _CELL = ["game", "agent", "mechanism"]
 _COLUMNS = [
@@ -112,32 +112,30 @@ class Checks:
         medians = {f"median_{name}": of_bound[name].median() for name in ("exponent", "slack")}
         return of_bound[list(VERDICTS)].sum().assign(**medians).reset_index()
 
+    def as_tables(self) -> list[Table]:
+        """The words: assumptions, then verdicts; of many cells, how many games have which."""
+        if len(self.audits) <= _MOST_CELLS:
+            cells: Any = self.table.groupby(_CELL, sort=False)
+            found = [self._audits(), *(_verdicts(rows) for _, rows in cells)]
+        else:
+            found = [self._audit_counts(), self._verdict_counts()]
+        return [*found[:-1], found[-1]._replace(notes=[self._note()])]
+
     def __repr__(self) -> str:
-        blocks = [tables.lay_out(*_narrow(*block)) for block in self._blocks()]
-        notes = [textwrap.fill(note, tables.WIDTH) for note in self._notes()]
-        return "\n\n".join([*blocks, "\n".join(notes)])
+        return printing.text(map(_narrow, self.as_tables()))
 
     def to_markdown(self) -> str:
         """The same in Markdown."""
-        return "\n\n".join([*(tables.pipe(*block) for block in self._blocks()), *self._notes()])
+        return printing.markdown(self.as_tables())
 
     def to_html(self) -> str:
         """The same in HTML, as a notebook shows it."""
-        blocks = [tables.to_html(*block) for block in self._blocks()]
-        notes = [f"<p><small>{html.escape(note)}</small></p>" for note in self._notes()]
-        return "\n".join([*blocks, *notes])
+        return printing.to_html(self.as_tables())
 
     def _repr_html_(self) -> str:
         return self.to_html()
 
-    def _blocks(self) -> list[tuple[str, list[str], list[list[str]]]]:
-        """Title, headings and rows of what is printed."""
-        if len(self.audits) <= _MOST_CELLS:
-            cells: Any = self.table.groupby(_CELL, sort=False)
-            return [self._audits(), *(_verdicts(rows) for _, rows in cells)]
-        return [self._audit_counts(), self._verdict_counts()]
-
-    def _audits(self) -> tuple[str, list[str], list[list[str]]]:
+    def _audits(self) -> Table:
         headings = ["game", "agent", "mechanism", "(A1)", "kappa", "C", "(A2)", "coverage", "exact"]
         rows = [
             [
@@ -153,9 +151,9 @@ class Checks:
             ]
             for row in self.audits.to_dict("records")
         ]
-        return "Assumptions", headings, rows
+        return Table("Assumptions", headings, rows)
 
-    def _audit_counts(self) -> tuple[str, list[str], list[list[str]]]:
+    def _audit_counts(self) -> Table:
         headings = ["agent", "mechanism", "(A1) holds", "fails", "unclear", "median kappa"]
         headings += ["(A2) holds", "fails", "unclear"]
         rows = []
@@ -168,9 +166,10 @@ class Checks:
             rows.append(
                 [agent, mechanism, *first, _number(games["kappa"].median(), "z.3f"), *second]
             )
-        return f"Assumptions: number of games of {self.table['game'].nunique()}", headings, rows
+        title = f"Assumptions: number of games of {self.table['game'].nunique()}"
+        return Table(title, headings, rows)
 
-    def _verdict_counts(self) -> tuple[str, list[str], list[list[str]]]:
+    def _verdict_counts(self) -> Table:
         headings = ["agent", "mechanism", "bound", *VERDICTS, "median exponent", "median slack"]
         rows = [
             [row["agent"], row["mechanism"], row["bound"]]
@@ -178,12 +177,13 @@ class Checks:
             + [_number(row["median_exponent"], "z.3f"), _number(row["median_slack"])]
             for row in self.counts().to_dict("records")
         ]
-        return f"Verdicts: number of games of {self.table['game'].nunique()}", headings, rows
+        title = f"Verdicts: number of games of {self.table['game'].nunique()}"
+        return Table(title, headings, rows)
 
-    def _notes(self) -> list[str]:
+    def _note(self) -> str:
         number, level = len(self.table), self.rules.level
         alarms = number * (1.0 - level) / 2.0
-        return [
+        return (
             f"Intervals cover {100 * level:g} %, each on its own, over seeds in one game; of "
             f"{number:,} checks up to {alarms:.2g} may call a true bound violated by chance. "
             "Slack: how many times the bound exceeds the mean at the last checkpoint. A verdict on "
@@ -191,10 +191,10 @@ class Checks:
             "agent's regret under one contract of n episodes is C n^kappa at most. (A2): least "
             "share of episodes that visited a state that matters; exact: on the path of the "
             "welfare optimum."
-        ]
+        )
 
 
-def _verdicts(rows: Any) -> tuple[str, list[str], list[list[str]]]:
+def _verdicts(rows: Any) -> Table:
     """What is printed of a cell; rows that do not apply for one reason stand in one line."""
     headings = ["bound", "tag", "verdict", "slack", "reason"]
     is_out = (rows["verdict"] == NOT_APPLICABLE) & rows.duplicated(
@@ -206,30 +206,28 @@ def _verdicts(rows: Any) -> tuple[str, list[str], list[list[str]]]:
     ]
     for reason, same in rows.loc[is_out].groupby("reason", sort=False):
         tags = ", ".join(dict.fromkeys(same["tag"]))
-        found.append([f"{len(same)} others", tags, NOT_APPLICABLE, tables.DASH, str(reason)])
+        found.append([f"{len(same)} others", tags, NOT_APPLICABLE, printing.DASH, str(reason)])
     game, agent, mechanism = rows[_CELL].iloc[0]
-    return f"Game {game}, {agent} / {mechanism}", headings, found
+    return Table(f"Game {game}, {agent} / {mechanism}", headings, found)
 
 
-def _narrow(
-    title: str, headings: list[str], rows: list[list[str]]
-) -> tuple[str, list[str], list[list[str]]]:
+def _narrow(table: Table) -> Table:
     """The same with long last cells in several lines."""
     found = []
-    for *cells, last in rows:
+    for *cells, last in table.rows:
         first, *others = textwrap.wrap(last, _MOST_LETTERS) or [""]
         found += [[*cells, first], *([*[""] * len(cells), other] for other in others)]
-    return title, headings, found
+    return table._replace(rows=found)
 
 
 def _interval(row: dict[str, Any], name: str, form: str = ".3g") -> str:
     value, low, high = (_number(row[f"{name}{end}"], form) for end in ("", "_low", "_high"))
-    return value if value == tables.DASH else f"{value} [{low}, {high}]"
+    return value if value == printing.DASH else f"{value} [{low}, {high}]"
 
 
 def _number(value: Any, form: str = ".3g") -> str:
     is_known = value is not None and math.isfinite(value)
-    return format(value, form) if is_known else tables.DASH
+    return format(value, form) if is_known else printing.DASH
 
 
 def _audit_row(case: Case) -> dict[str, Any]:

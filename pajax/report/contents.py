@@ -10,22 +10,13 @@ import numpy as np
 import xarray as xr
 
 from pajax import statistics, tables
+from pajax.printing import DASH, Table
 from pajax.statistics import Estimate
 from pajax.studies import kept
 from pajax.studies.results import is_moments, was_run
 
 #: Games that still get a table each.
 MOST_GAMES = 4
-
-
-class Table(NamedTuple):
-    """Words in rows and columns, and what is to be said of them."""
-
-    title: str
-    headings: list[str]
-    rows: list[list[str]]
-    num_names: int  # columns that name a row
-    notes: list[str]
 
 
 class State(NamedTuple):
@@ -95,9 +86,7 @@ def _ranges(values: np.ndarray) -> list[list[str]]:
 
 
 def _of_each_game(ds: xr.Dataset) -> list[Table]:
-    summary = statistics.summary(ds)
-    found = [Table(*words, num_names=2, notes=[]) for words in tables.blocks(summary)]
-    return [*found[:-1], found[-1]._replace(notes=tables.notes(summary))]
+    return tables.table(ds).as_tables()
 
 
 def _over_games(ds: xr.Dataset) -> Table:
@@ -113,7 +102,7 @@ def _over_games(ds: xr.Dataset) -> Table:
         "[low, high]: 95 % intervals for the mean over the population of games that these are a "
         f"sample of, games being replicates, at K = {num_episodes:,} episodes, each on its own. "
         "Payment and what the principal nets: an episode. Late share: over the last tenth of the "
-        f"episodes. {tables.DASH}: does not exist."
+        f"episodes. {DASH}: does not exist."
     )
     title = f"Means over {ds.sizes['game']:,} games"
     return Table(title, ["agent", "mechanism", *columns], by_cell(columns), 2, [note])
@@ -144,13 +133,13 @@ def by_cell(columns: dict[str, Estimate]) -> list[list[str]]:
 def interval(value: float, low: float, high: float) -> str:
     """A number and its interval."""
     if not np.isfinite(value):
-        return tables.DASH
+        return DASH
     return f"{number(value)} [{number(low)}, {number(high)}]"
 
 
 def number(value: float) -> str:
     """A number to three digits; whole ones with all of theirs."""
     if not np.isfinite(value):
-        return tables.DASH
+        return DASH
     is_whole = abs(value) >= 100 or float(value).is_integer()
     return f"{value:,.0f}" if is_whole else f"{value:#.3g}"

@@ -9,7 +9,8 @@ import math
 import xarray as xr
 
 from pajax import statistics
-from pajax.report.contents import MOST_GAMES, Table, by_cell
+from pajax.printing import Table
+from pajax.report.contents import MOST_GAMES, by_cell
 
 _REGRETS = {"welfare_regret": "welfare regret", "principal_regret": "principal's regret"}
 

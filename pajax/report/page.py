@@ -10,8 +10,9 @@ import jinja2
 import xarray as xr
 
 from pajax import __version__, _checks, statistics
+from pajax.printing import Table
 from pajax.report import contents, figures, growth, sources
-from pajax.report.contents import State, Table
+from pajax.report.contents import State
 from pajax.report.figures import Picture
 from pajax.report.rerun import Rerun, made_with, rerun
 from pajax.report.sources import Given, Source

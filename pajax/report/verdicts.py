@@ -7,7 +7,8 @@ import xarray as xr
 
 from pajax.bounds import Checks, check_bounds
 from pajax.bounds.verdicts import CONSISTENT, INCONCLUSIVE, NOT_APPLICABLE, VERDICTS, VIOLATED
-from pajax.report.contents import Table, number
+from pajax.printing import Table
+from pajax.report.contents import number
 from pajax.studies.results import is_moments
 
 #: What each verdict says.

@@ -17,8 +17,9 @@ import jax
 import numpy as np
 from jax import Array
 
-from pajax import _checks
+from pajax import _checks, printing
 from pajax.game import Game
+from pajax.printing import Table
 from pajax.simulate import make_world
 from pajax.studies import batch, kept
 from pajax.studies.batch import Layout
@@ -64,21 +65,27 @@ class Plan(NamedTuple):
         needs = (self.memory_bytes, self.memory_free), (self.disk_bytes_left, self.disk_free)
         return all(free is None or needed <= free for needed, free in needs)
 
-    def __str__(self) -> str:
+    def as_tables(self) -> list[Table]:
+        """The words."""
         free = lambda number: "" if number is None else f", {_bytes(number)} free"  # noqa: E731
-        lines = [
-            f"runs          {self.num_runs:,}, of which {self.num_finished:,} are finished",
-            f"shards        {self.num_shards:,} to be computed",
-            f"compilations  {self.num_compilations:,}",
-            f"memory        {_bytes(self.memory_bytes)}{free(self.memory_free)}",
-            f"disk          {_bytes(self.disk_bytes)}{free(self.disk_free)}",
+        rows = [
+            ["runs", f"{self.num_runs:,}, of which {self.num_finished:,} are finished"],
+            ["shards", f"{self.num_shards:,} to be computed"],
+            ["compilations", f"{self.num_compilations:,}"],
+            ["memory", f"{_bytes(self.memory_bytes)}{free(self.memory_free)}"],
+            ["disk", f"{_bytes(self.disk_bytes)}{free(self.disk_free)}"],
         ]
         if self.compile_seconds is not None and self.run_seconds is not None:
             total = duration(self.compile_seconds + self.run_seconds)
-            lines.append(f"time          {total}, {duration(self.compile_seconds)} of it compiling")
-        if not self.fits:
-            lines.append("it does not fit, and would be refused")
-        return "\n".join(lines)
+            rows.append(["time", f"{total}, {duration(self.compile_seconds)} of it compiling"])
+        notes = [] if self.fits else ["it does not fit, and would be refused"]
+        return [Table("", [], rows, notes=notes)]
+
+    def __repr__(self) -> str:
+        return printing.text(self.as_tables())
+
+    def _repr_html_(self) -> str:
+        return printing.to_html(self.as_tables())
 
 
 def plan(

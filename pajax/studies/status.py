@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pajax import printing
+from pajax.printing import Table
 from pajax.studies import journal
 from pajax.studies.forecast import duration
 from pajax.studies.outline import Cell
@@ -68,19 +70,26 @@ class Status(NamedTuple):
         seconds = sum(max(0, number) * of_cell.get(cell, usual) for cell, number in left.items())
         return seconds / max(1, len(self.running))
 
-    def __str__(self) -> str:
+    def as_tables(self) -> list[Table]:
+        """The words."""
         share = self.num_finished / self.num_runs
-        lines = [f"{self.num_finished:,} of {self.num_runs:,} runs are finished ({share:.1%})"]
-        width = max(len(str(cell.cell)) for cell in self.cells)
-        for cell in self.cells:
-            done = f"{cell.num_finished:,} of {cell.num_runs:,}"
-            lines.append(f"  {cell.cell!s:{width}}  {done}")
-        for entry in (*self.running, *self.failed):
-            where = f"{entry['state']} on {entry['host']} (process {entry['pid']})"
-            lines.append(f"{where}: {_doing(entry)}")
+        title = f"{self.num_finished:,} of {self.num_runs:,} runs are finished ({share:.1%})"
+        rows = [
+            [f"  {cell.cell}", f"{cell.num_finished:,} of {cell.num_runs:,}"] for cell in self.cells
+        ]
+        notes = [
+            f"{entry['state']} on {entry['host']} (process {entry['pid']}): {_doing(entry)}"
+            for entry in (*self.running, *self.failed)
+        ]
         if self.num_finished < self.num_runs:
-            lines.append(self._time_left())
-        return "\n".join(lines)
+            notes.append(self._time_left())
+        return [Table(title, [], rows, notes=notes)]
+
+    def __repr__(self) -> str:
+        return printing.text(self.as_tables())
+
+    def _repr_html_(self) -> str:
+        return printing.to_html(self.as_tables())
 
     def _time_left(self) -> str:
         if self.seconds_left is None:
