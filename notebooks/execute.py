@@ -36,7 +36,8 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def execute(notebook: nbformat.NotebookNode, folder: str | Path) -> nbformat.NotebookNode:
     """The notebook, run in a folder; raises the error of a cell that fails."""
     resources = {"metadata": {"path": str(folder)}}
-    return nbclient.NotebookClient(notebook, timeout=3600, resources=resources).execute()
+    options = {"timeout": 3600, "coalesce_streams": True, "resources": resources}
+    return nbclient.NotebookClient(notebook, **options).execute()
 
 
 def rescaled(notebook: nbformat.NotebookNode, scale: float) -> nbformat.NotebookNode:

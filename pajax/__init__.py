@@ -1,16 +1,32 @@
-"""pajax: learning in principal-agent Markov decision processes, simulated in batch with JAX.
+"""Learning in principal-agent Markov decision processes, simulated in batch with JAX.
 
+```python
 import jax, pajax as px
+
 px.configure()
 dataset = px.study(
-    jax.random.key(0), px.games.pollution(),
+    jax.random.key(0),
+    px.games.pollution(),
     agents={"UCBVI": px.agents.UCBVI()},
     mechanisms={"none": px.mechanisms.NoTransfer(), "two-phase": px.mechanisms.TwoPhase()},
-    num_episodes=10_000, num_seeds=16)
+    num_episodes=10_000,
+    num_seeds=16,
+)
 px.plotting.regret(dataset)
+```
+
+A game (`games`, `make_game`) is played by an agent (`agents`) under the contracts of a mechanism
+(`mechanisms`); `simulate` is one run, `study` many. `planning` and `transfers` solve a known game
+exactly; `statistics`, `check_bounds` and `plotting` say what a study shows, `report` all of it.
+`protocols` says what a part of one's own has to do, `testing` checks it.
+
+Tags (T1) to (T9), (A1) and (A2) in docstrings name statements of the theory; the notebook
+`07_theory` derives them. Indices stand in the order h (step), s (state), a (action), s' (next
+state); `...` are lanes, one for each run or game side by side. Rewards and transfers are in reward
+units: u and v lie in [0, 1] a step.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 from pajax import (
     agents,

@@ -1,4 +1,4 @@
-"""The command line: `pajax study pollution`, `pajax study spec.toml`, and what goes with them.
+"""The command line: `pajax demo`, `pajax study pollution`, `pajax study spec.toml`, and more.
 
 Exit codes: 0 for done, 1 for a failure on the way (a full disk, too little memory), 2 for bad
 input, 3 for a study that is finished but has runs whose numbers are not finite, 128 and the signal
@@ -7,6 +7,7 @@ after Ctrl-C (130) or a request to end (143).
 
 import argparse
 import contextlib
+import errno
 import math
 import signal
 import sys
@@ -139,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="pajax", description="Learning in principal-agent games.")
     parser.add_argument("--version", action="version", version=f"pajax {px.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    demo = commands.add_parser("demo", help="a small study, to see a table and a picture")
+    demo.set_defaults(run=run_demo)
+    demo.add_argument("--out", default="pajax-demo.png", help="the picture (default %(default)s)")
     study = commands.add_parser("study", help="simulate agents under mechanisms in a game")
     plan = commands.add_parser("plan", help="what a study will take, before it runs")
     for command, run in ((study, run_study), (plan, run_plan)):
@@ -174,6 +178,22 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 
 # Commands
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """`pajax demo`: the two-phase mechanism beside no transfers; a table, and a picture."""
+    picture = Path(options.out)
+    if not picture.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(picture.parent))
+    px.configure()
+    parts = {"agents": ["ucbvi"], "mechanisms": ["none", "two-phase"]}
+    demo = argparse.Namespace(study="pollution", **parts)
+    smaller: dict[str, Any] = {"num_episodes": 10_000, "num_seeds": 16}
+    dataset = px.study(**_of_names(demo) | smaller)
+    _show(dataset)
+    _draw(dataset, picture, "Pollution")
+    print(f"Wrote {picture}. Next: pajax study pollution")
+    return _code(dataset)
 
 
 def run_study(options: argparse.Namespace) -> int:
@@ -237,10 +257,14 @@ def _save(dataset: xr.Dataset, folder: Path) -> None:
     written = [px.save(dataset, folder / "results.npz")]
     if dataset.sizes["agent"] <= MOST_COLUMNS:
         written.append(folder / "overview.png")
-        with archive.atomic_file(written[-1]) as file:
-            figure = px.plotting.overview(dataset, title=folder.resolve().name.capitalize())
-            figure.savefig(file, format="png", dpi=160)
+        _draw(dataset, written[-1], folder.resolve().name.capitalize())
     print(f"Wrote {' and '.join(map(str, written))}.")
+
+
+def _draw(dataset: xr.Dataset, picture: Path, title: str) -> None:
+    """The picture of the first game."""
+    with archive.atomic_file(picture) as file:
+        px.plotting.overview(dataset, title=title).savefig(file, format="png", dpi=160)
 
 
 def _code(dataset: xr.Dataset) -> int:

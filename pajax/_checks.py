@@ -4,6 +4,9 @@ from typing import Any
 
 import numpy as np
 
+#: How far beyond its range a number of a formula may lie: 1 - 0.8 - 0.2 is below 0.
+ROUNDING = 1e-6
+
 
 def require(condition: Any, argument: str, value: Any, rule: str) -> None:
     """Raise `ValueError("argument: got value, must rule")` unless the condition holds."""
@@ -19,17 +22,19 @@ def finite(argument: str, values: Any) -> np.ndarray:
     return array
 
 
-def in_range(argument: str, values: Any, low: float, high: float) -> np.ndarray:
-    """`values` as a float64 array, all entries in [low, high]."""
+def in_range(
+    argument: str, values: Any, low: float, high: float, rounding: float = 0.0
+) -> np.ndarray:
+    """`values` as a float64 array, all entries in [low, high]; within `rounding` they are cut."""
     array = finite(argument, values)
-    bad = array[(array < low) | (array > high)]
+    bad = array[(array < low - rounding) | (array > high + rounding)]
     require(bad.size == 0, argument, bad[0] if bad.size else None, f"lie in [{low:g}, {high:g}]")
-    return array
+    return np.clip(array, low, high)
 
 
 def distribution(argument: str, values: Any, tolerance: float = 1e-5) -> np.ndarray:
     """`values` as float64, each row over the last axis a distribution (then renormalised)."""
-    array = in_range(argument, values, 0.0, 1.0)
+    array = in_range(argument, values, 0.0, 1.0, ROUNDING)
     require(array.size > 0, argument, f"shape {array.shape}", "have no empty axis")
     sums = array.sum(-1)
     worst = sums.flat[np.abs(sums - 1.0).argmax()]

@@ -31,10 +31,11 @@ def configure(*, cpu_devices: int | None = None, hoist_loops: bool = True) -> Co
       hoist_loops: compile a whole run to one kernel, which is several times faster.
 
     Returns:
-      What was set.
+      What was set: `cpu_devices` and `hoist_loops`.
 
     Raises:
       RuntimeError: JAX has already started; call `configure` before anything else that uses it.
+      ValueError: `cpu_devices` is not a whole number of at least 1.
     """
     if cpu_devices is None:
         cpu_devices = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

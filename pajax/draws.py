@@ -281,7 +281,14 @@ class Sampler(NamedTuple):
     table: Array  # [T, N * S, ...] packed
 
     def draw(self, word: Array, h: Array | int, index: Array, size: int) -> Array:
-        """An outcome in 0..size-1 of distribution `index` at step h."""
+        """An outcome in 0..size-1 of one of the distributions, int32 [...].
+
+        Args:
+          word: random, uint32 [...].
+          h: the step, a scalar.
+          index: of the distribution, int32 [...], in 0..N - 1.
+          size: S.
+        """
         column, fraction = _scaled(word, size)
         entry = lanes.lookup(lanes.at_step(self.table, h), index * size + column)
         is_kept = (fraction >> jnp.uint32(8)) < (entry >> jnp.uint32(8))

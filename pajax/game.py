@@ -1,4 +1,4 @@
-"""Principal-agent Markov decision processes (THEORY: section 1, the model).
+"""Principal-agent Markov decision processes.
 
 A game has states S, agent actions A, the principal's own actions B and horizon H. In step h the
 agent, in state s, plays a; it earns u(s, a) in the mean, the principal v(s, a, b); the state moves
@@ -26,17 +26,29 @@ _MOST_ROWS, _MOST_MOVES = 60, 6
 
 @pytree
 class Game:
-    """A game, or a batch of games of the same sizes on trailing lanes. Made by `make_game`."""
+    """A game, or a batch of games of the same sizes on trailing lanes. Made by `make_game`.
+
+    T is 1 for a stationary table and H otherwise.
+
+    Attributes:
+      transition: P, probabilities [T, S, A, S', ...].
+      agent_reward: mean u in [0, 1], [T, S, A, ...], reward units.
+      principal_reward: mean v in [0, 1], [T, S, A, B, ...], reward units.
+      initial: rho, probabilities [S, ...].
+      noise_scale: standard deviation of gaussian noise, reward units.
+      horizon: H, steps in an episode.
+      noise: of rewards, "bernoulli", "deterministic" or "gaussian".
+    """
 
     transition: Array = axes(
         "t", "s", "a", "s", low=0.0, high=1.0
     )  # [T, S, A, S, ...] probabilities
-    agent_reward: Array = axes("t", "s", "a", low=0.0, high=1.0)  # [T, S, A, ...] mean u in [0, 1]
+    agent_reward: Array = axes("t", "s", "a", low=0.0, high=1.0)
     principal_reward: Array = axes(
         "t", "s", "a", "b", low=0.0, high=1.0
     )  # [T, S, A, B, ...] mean v in [0, 1]
-    initial: Array = axes("s", low=0.0, high=1.0)  # [S, ...] probabilities
-    noise_scale: Any = axes(low=0.0, default=0.1)  # standard deviation of gaussian noise
+    initial: Array = axes("s", low=0.0, high=1.0)
+    noise_scale: Any = axes(low=0.0, default=0.1)
     horizon: int = static()
     noise: str = static(default="bernoulli", choices=NOISES)
 
@@ -100,6 +112,8 @@ def make_game(
       noise: "bernoulli", "deterministic" or "gaussian" (clipped symmetrically, so that means hold).
       noise_scale: standard deviation of gaussian noise, reward units, positive.
 
+    Probabilities and means that lie outside of [0, 1] by rounding, 1e-6 at most, are cut.
+
     Raises:
       ValueError: a one-line message with the argument, the value and the rule.
     """
@@ -113,8 +127,8 @@ def make_game(
     _checks.require(is_kernel, "transition", _shape(p), rule)
     states, actions = p.shape[-3:-1]
     _checks.require(states <= 256, "transition", f"{states} states", "have at most 256 states")
-    u = _checks.in_range("agent_reward", agent_reward, 0.0, 1.0)
-    v = _checks.in_range("principal_reward", principal_reward, 0.0, 1.0)
+    u = _checks.in_range("agent_reward", agent_reward, 0.0, 1.0, _checks.ROUNDING)
+    v = _checks.in_range("principal_reward", principal_reward, 0.0, 1.0, _checks.ROUNDING)
     rule = "have axes [S, A], [S, A, B] or [H, S, A, B], none empty"
     is_reward = v.ndim in (2, 3, 4) and v.size > 0
     _checks.require(is_reward, "principal_reward", _shape(v), rule)
@@ -138,7 +152,14 @@ def make_game(
 
 
 def stack_games(games: Any) -> Game:
-    """Games of the same sizes, horizon and noise as one `Game` with a trailing lane axis."""
+    """Games of the same sizes, horizon and noise as one `Game` with a trailing lane axis.
+
+    Args:
+      games: at least one, without lanes or with equal lanes; their order is that of the new axis.
+
+    Raises:
+      ValueError: there is none, or sizes, horizons or noises differ.
+    """
     games = list(games)
     _checks.require(len(games) > 0, "games", "none", "hold at least one game")
     first = games[0]

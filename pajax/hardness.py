@@ -6,9 +6,9 @@
   it. H w below this makes the error of transfers vanish from the regret (T8).
 - The smallest positive tau* = V0 - Q0 (T2): how fine a transfer tells two actions apart.
 - Coverage (A2): the smallest probability of a visit, over the (h, s) that matter: those that the
-  welfare optimum (ties to the lowest action) visits with probability `planning.OFTEN` at least. And
-  the smallest under the agent's own optimum over the same (h, s), which is what a principal sees
-  while it pays nothing; 0 where some are never visited.
+  welfare optimum (ties to the lowest action) visits with probability `pajax.planning.OFTEN` at
+  least. And the smallest under the agent's own optimum over the same (h, s), which is what a
+  principal sees while it pays nothing; 0 where some are never visited.
 - The Coase value W* - rho . V0[0] (T3): what the principal may hope to net.
 
 Both smallest gaps are taken over the (h, s, a) whose (h, s) *some* policy visits with positive

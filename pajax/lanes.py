@@ -34,14 +34,25 @@ _T = TypeVar("_T")
 
 
 def at_step(table: Array, h: Array | int) -> Array:
-    """`table[h]`, or `table[0]` when the leading axis says that the table is stationary."""
+    """`table[h]`, or `table[0]` when the leading axis says that the table is stationary.
+
+    Args:
+      table: [T, ...], T either 1 or H.
+      h: the step, a scalar.
+    """
     if table.shape[0] == 1:
         return table[0]
     return lax.dynamic_index_in_dim(table, h, 0, keepdims=False)
 
 
 def lookup(table: Array, index: Array, axis: int = 0) -> Array:
-    """`table[index]` along an axis, lane by lane: table [N, ...], index [...] -> [...]."""
+    """`table[index]` along an axis, lane by lane, [...].
+
+    Args:
+      table: [N, ...], with N at `axis`.
+      index: int32 [...], in 0..N - 1; not checked.
+      axis: the one that is looked up.
+    """
     if table.shape[axis] > CHAIN_LIMIT:
         index = jnp.broadcast_to(index, table.shape[:axis] + table.shape[axis + 1 :])
         index = jnp.expand_dims(index, axis)
@@ -54,13 +65,26 @@ def lookup(table: Array, index: Array, axis: int = 0) -> Array:
 
 
 def slices(values: Array, axis: int = 0) -> list[Array]:
-    """`values` cut along an axis, which a transpose would copy first."""
+    """`values` cut along an axis, which a transpose would copy first: N arrays [...].
+
+    Args:
+      values: [N, ...], with N at `axis`.
+      axis: the one that is cut.
+    """
     cut = functools.partial(lax.index_in_dim, values, axis=axis, keepdims=False)
     return [cut(i) for i in range(values.shape[axis])]
 
 
 def cells(sizes: tuple[int, ...], *index: Array) -> Array:
-    """The number of cell (h, *index[h]) in a table [H, *sizes, ...]: [H, lanes], int32."""
+    """The number of cell (h, *index[h]) in a table [H, *sizes, ...]: int32 [H, lanes].
+
+    Args:
+      sizes: of the table's axes after the first, such as (S, A).
+      index: for each of them int32 [H, lanes].
+
+    Raises:
+      ValueError: there are not as many indices as sizes.
+    """
     steps = jnp.arange(index[0].shape[0], dtype=jnp.int32)
     number = steps.reshape((-1,) + (1,) * (index[0].ndim - 1))
     for size, i in zip(sizes, index, strict=True):
@@ -73,19 +97,35 @@ def flat(table: Array, num_axes: int = 3) -> Array:
 
     Look-ups need a table that is stored like this: a reshape inside the loop would be undone by
     XLA, at the price of dividing every index.
+
+    Args:
+      table: such as [H, S, A, lanes].
+      num_axes: how many axes become one.
     """
     return table.reshape((-1, *table.shape[num_axes:]))
 
 
 def read(table: Array, cell: Array) -> Array:
-    """`table[cell]` lane by lane: a flat table [N, lanes], cell [H, lanes] -> [H, lanes]."""
+    """`table[cell]` lane by lane, [H, lanes].
+
+    Args:
+      table: flat, [N, lanes].
+      cell: int32 [H, lanes], as made by `cells`; not checked.
+    """
     if table.shape[0] <= CHAIN_LIMIT:
         return once(lookup(table[:, None], cell))
     return once(table.at[(cell, *_lane_index(table.shape[1:]))].get(mode="promise_in_bounds"))
 
 
 def row(table: Array, h: Array, s: Array, sizes: tuple[int, ...]) -> Array:
-    """Row (h, s) of a flat table [H * S * A, lanes] with sizes (S, A): s [lanes] -> [A, lanes]."""
+    """Row (h, s) of a flat table, [A, lanes].
+
+    Args:
+      table: [H * S * A, lanes].
+      h: the step, a scalar.
+      s: the state, int32 [lanes].
+      sizes: (S, A).
+    """
     states, actions = sizes
     if states <= CHAIN_LIMIT:
         rows = lax.dynamic_slice_in_dim(table, h * (states * actions), states * actions)
@@ -100,6 +140,9 @@ def once(x: _T) -> _T:
     XLA on the CPU would rather repeat cheap arithmetic in every reader than store it, even where
     the reader is a table of which each cell asks again. What enters a loop it must store, and a
     loop of no passes, whose number of passes it cannot see, changes nothing.
+
+    Args:
+      x: an array or a tree of arrays.
     """
 
     def store(x: _T) -> _T:
@@ -111,7 +154,12 @@ def once(x: _T) -> _T:
 
 
 def argmax(values: Array, axis: int = 0) -> tuple[Array, Array]:
-    """First maximiser along an axis and its value: [N, ...] -> int32 [...], [...]."""
+    """First maximiser along an axis and its value: int32 [...], [...].
+
+    Args:
+      values: [N, ...], with N at `axis`.
+      axis: the one that is maximised over.
+    """
     best, *others = slices(values, axis)
     index = jnp.zeros(best.shape, jnp.int32)
     for i, value in enumerate(others, start=1):
@@ -121,12 +169,22 @@ def argmax(values: Array, axis: int = 0) -> tuple[Array, Array]:
 
 
 def maximum(values: Array, axis: int = 0) -> Array:
-    """Maximum along an axis: [N, ...] -> [...]."""
+    """Maximum along an axis, [...].
+
+    Args:
+      values: [N, ...], with N at `axis`.
+      axis: the one that is maximised over.
+    """
     return functools.reduce(jnp.maximum, slices(values, axis))
 
 
 def total(values: Array, axis: int = 0) -> Array:
-    """Sum along an axis, in an order that depends on its length alone: [N, ...] -> [...]."""
+    """Sum along an axis, in an order that depends on its length alone, [...].
+
+    Args:
+      values: [N, ...], with N at `axis`.
+      axis: the one that is summed over.
+    """
     if values.shape[axis] > TREE_LIMIT:
         return dot(None, jnp.moveaxis(values, axis, 0))
     terms = slices(values, axis)
@@ -138,7 +196,7 @@ def total(values: Array, axis: int = 0) -> Array:
 
 
 def dot(weights: Array | None, tables: _T) -> _T:
-    """Sums of weights * table over the first axis, row by row: [N, ...] each -> [...].
+    """Sums of weights * table over the first axis, row by row, [...] each.
 
     Args:
       weights: [N, ...], or None for ones.
@@ -163,12 +221,22 @@ def product(x: Array, y: Array) -> Array:
     A compiler may fuse a product into the addition that follows, without rounding it, and does or
     does not by what else is near: by the shape of the batch, or in vector code and not in its
     scalar rest. The maximum, which changes no number, stands in between.
+
+    Args:
+      x: floats.
+      y: floats, broadcast against `x`.
     """
     return jnp.maximum(x * y, jnp.finfo(x.dtype).min)
 
 
 def one_hot(index: Array, size: int, axis: int) -> Array:
-    """Booleans with a new axis of length `size` at `axis`, true where it equals `index`."""
+    """Booleans with a new axis of length `size` at `axis`, true where it equals `index`.
+
+    Args:
+      index: int32 [...].
+      size: N, of the new axis.
+      axis: where it is, at least 0.
+    """
     positions = jnp.arange(size, dtype=jnp.int32)
     return jnp.expand_dims(index, axis) == positions.reshape((-1,) + (1,) * (index.ndim - axis))
 
@@ -178,14 +246,26 @@ def write(tables: _T, cell: Array, values: _T) -> _T:
 
     Args:
       tables: [H, N, M, ..., lanes], flat or not, or a tree of such, with equally many cells.
-      cell: [H, lanes], as made by `cells`.
+      cell: int32 [H, lanes], as made by `cells`.
       values: [H, lanes], or a tree of such.
+
+    Returns:
+      The new tables, of the same shapes.
     """
     return _update(tables, cell, values, "set")
 
 
 def add(tables: _T, cell: Array, values: _T) -> _T:
-    """`table[cell[h]] += value[h]` for every h; arguments as in `write`."""
+    """`table[cell[h]] += value[h]` for every h, in one table or several at once.
+
+    Args:
+      tables: [H, N, M, ..., lanes], flat or not, or a tree of such, with equally many cells.
+      cell: int32 [H, lanes], as made by `cells`.
+      values: [H, lanes], or a tree of such.
+
+    Returns:
+      The new tables, of the same shapes.
+    """
     return _update(tables, cell, values, "add")
 
 
@@ -285,6 +365,12 @@ def when(condition: Array, function: Callable[..., _T], x: _T, *inputs: Any) -> 
     As a loop of one pass or none, which, unlike a conditional, does not keep XLA from compiling
     the whole loop nest to one kernel. Work that depends on neither `x` nor `inputs` XLA moves out
     of the loop, where it is done in any case.
+
+    Args:
+      condition: bool, a scalar.
+      function: returns a tree with the shapes and types of `x`.
+      x: a tree of arrays.
+      inputs: further arguments of the function, trees of arrays.
     """
 
     def once_more(i: Array, x: _T) -> _T:
@@ -295,7 +381,13 @@ def when(condition: Array, function: Callable[..., _T], x: _T, *inputs: Any) -> 
 
 
 def where_lane(condition: Array, yes: _T, no: _T) -> _T:
-    """Tree-wise `where` for a condition over lanes, [...], and leaves [..., *lanes]."""
+    """Tree-wise `where` for a condition over lanes.
+
+    Args:
+      condition: bool [lanes].
+      yes: a tree of arrays [..., lanes].
+      no: the same, taken where the condition does not hold.
+    """
     return jax.tree.map(lambda x, y: jnp.where(condition, x, y), yes, no)
 
 
@@ -305,6 +397,10 @@ class Lifted:
 
     Each method of `agent` is mapped over the trailing axes with `jax.vmap`, and so are those of its
     fields that have lanes. Right, and slower than an agent written over lanes; `lift` makes one.
+
+    Attributes:
+      agent: the wrapped agent, an object made by `pajax.pytree`.
+      num_words: how many random words its `act` gets a step.
     """
 
     agent: Any
@@ -350,5 +446,9 @@ class Lifted:
 
 
 def lift(agent: Any) -> Lifted:
-    """Run an agent written for one pair (arrays without lanes) in the engine."""
+    """Run an agent written for one pair (arrays without lanes) in the engine.
+
+    Args:
+      agent: a `pajax.protocols.Agent`, made by `pajax.pytree`.
+    """
     return Lifted(agent=agent, num_words=agent.num_words)

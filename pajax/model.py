@@ -89,6 +89,6 @@ def mean_rewards(model: Model) -> Array:
     return model.rewards / jnp.maximum(model.visits, 1.0)
 
 
-def hoeffding_bonus(visits: Array, scale: Array, confidence: Array) -> Array:
+def hoeffding_bonus(visits: Array, scale: Array | float, confidence: Array) -> Array:
     """Bonus scale sqrt(log K / N), [H, S, A, ...], with N counted as at least 1."""
     return scale * jnp.sqrt(confidence / jnp.maximum(visits, 1.0))

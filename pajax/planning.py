@@ -1,4 +1,4 @@
-"""Exact planning in a known game, by backward induction (THEORY: section 1).
+"""Exact planning in a known game, by backward induction.
 
     Q[h, s, a] = r[h, s, a] + sum_s' P[h, s, a, s'] V[h+1, s'],    V[h, s] = max_a Q[h, s, a],
 

@@ -19,25 +19,46 @@ from pajax import printing
 
 
 class Spec(NamedTuple):
-    """What a learner may know before it starts: sizes."""
+    """What a learner may know before it starts: sizes.
+
+    Attributes:
+      num_states: S.
+      num_actions: A.
+      num_own_actions: B, of the principal.
+      horizon: H.
+      num_episodes: K.
+      lanes: shape of the lanes.
+    """
 
     num_states: int
     num_actions: int
-    num_own_actions: int  # the principal's
+    num_own_actions: int
     horizon: int
     num_episodes: int
     lanes: tuple[int, ...] = ()
 
     def zeros(self, *axes: int) -> Array:
-        """Zeros of shape `axes + lanes` in the default float type."""
+        """Zeros of shape `axes + lanes` in the default float type.
+
+        Args:
+          axes: lengths of the leading axes.
+        """
         return jnp.zeros(axes + self.lanes)
 
     def per_action(self, value: float = 0.0) -> Array:
-        """`value` in the shape [H, S, A, ...]."""
+        """A value in the shape [H, S, A, ...].
+
+        Args:
+          value: a number, or what broadcasts against this shape.
+        """
         return self.zeros(self.horizon, self.num_states, self.num_actions) + value
 
     def per_state(self, value: int) -> Array:
-        """`value` as int32 in the shape [H, S, ...]."""
+        """A value as int32 in the shape [H, S, ...].
+
+        Args:
+          value: a whole number.
+        """
         return jnp.full((self.horizon, self.num_states, *self.lanes), value, jnp.int32)
 
     def steps_left(self) -> Array:
@@ -51,11 +72,17 @@ class Spec(NamedTuple):
 
 
 class Contract(NamedTuple):
-    """What the principal announces before a stage."""
+    """What the principal announces before a stage.
 
-    transfer: Array  # [H, S, A, ...] >= 0, paid to the agent when it plays a at (h, s)
-    own_action: Array  # int32 [H, S, ...], the principal's b
-    target: Array  # int32 [H, S, ...], the action it means to implement; -1 where none
+    Attributes:
+      transfer: paid to the agent when it plays a at (h, s), [H, S, A, ...] >= 0, reward units.
+      own_action: the principal's b, int32 [H, S, ...].
+      target: the action it means to implement, int32 [H, S, ...]; -1 where none.
+    """
+
+    transfer: Array
+    own_action: Array
+    target: Array
 
     __repr__ = printing.of_fields
 
@@ -64,57 +91,100 @@ class Contract(NamedTuple):
 
 
 class Episode(NamedTuple):
-    """One episode as one of the two saw it; each [H, ...]."""
+    """One episode as one of the two saw it; each [H, ...].
 
-    states: Array  # int32
-    actions: Array  # int32
-    next_states: Array  # int32
-    rewards: Array  # its own, payments aside
-    payments: Array  # from the principal to the agent
-    own_actions: Array  # int32, the principal's, as its contract announced them
+    Attributes:
+      states: int32.
+      actions: the agent's, int32.
+      next_states: int32.
+      rewards: its own, payments aside, reward units.
+      payments: from the principal to the agent, reward units.
+      own_actions: the principal's, as its contract announced them, int32.
+    """
+
+    states: Array
+    actions: Array
+    next_states: Array
+    rewards: Array
+    payments: Array
+    own_actions: Array
 
 
 class Stage(NamedTuple):
-    """One stage as the principal saw it."""
+    """One stage as the principal saw it.
 
-    visits: Array  # [H, S, A, ...], counts of plays
-    num_episodes: Array  # int32, the same in all lanes
-    words: Array  # uint32 [2, ...], a random key for what it draws (see `draws.expand`)
+    Attributes:
+      visits: counts of plays, [H, S, A, ...].
+      num_episodes: int32, the same in all lanes.
+      words: a random key for what it draws (see `pajax.draws`), uint32 [2, ...].
+    """
+
+    visits: Array
+    num_episodes: Array
+    words: Array
 
 
 class Report(NamedTuple):
-    """What a mechanism says of itself, for the record."""
+    """What a mechanism says of itself, for the record.
 
-    is_estimating: Array  # bool [...], still in its first phase
-    transfer: Array  # [H, S, A, ...], estimate of tau*; NaN where it estimates none
-    is_resolved: Array  # bool [H, S, A, ...], estimated as closely as it meant to
+    Attributes:
+      is_estimating: still in its first phase, bool [...].
+      transfer: estimate of tau*, [H, S, A, ...], reward units; NaN where it estimates none.
+      is_resolved: estimated as closely as it meant to, bool [H, S, A, ...].
+    """
+
+    is_estimating: Array
+    transfer: Array
+    is_resolved: Array
 
 
 class Agent(Protocol):
-    """A learner of the agent's side. `num_words` is how many random words `act` gets a step."""
+    """A learner of the agent's side.
+
+    Attributes:
+      num_words: how many random words `act` gets a step.
+    """
 
     num_words: int
 
     def init(self, spec: Spec) -> Any:
-        """Its state before the first episode."""
+        """Its state before the first episode, any tree of arrays.
+
+        Args:
+          spec: the sizes of the game and of the run.
+        """
         ...
 
     def begin(self, state: Any, contract: Contract) -> Any:
-        """It is told the contract of the coming stage: it may replan, restart or ignore it."""
+        """Its state when it is told a contract, which it may plan for, restart at or ignore.
+
+        Args:
+          state: its state.
+          contract: of the coming stage.
+        """
         ...
 
     def act(self, state: Any, h: Array, s: Array, words: Array) -> tuple[Array, Any]:
         """An action, int32 [...], at (h, s), and a memo for `update`. It writes nothing.
 
-        `h` is a scalar, `s` int32 [...], `words` uint32 [num_words, ...].
+        Args:
+          state: its state.
+          h: the step, a scalar.
+          s: the state of the game, int32 [...].
+          words: random, uint32 [num_words, ...].
         """
         ...
 
     def update(self, state: Any, episode: Episode, memo: Any) -> Any:
-        """It learns from a whole episode; `memo` stacks what `act` returned, [H, ...].
+        """Its state after an episode, from which it learns.
 
         Tables are indexed by h, so an episode meets a cell at most once, and writing all steps
         after the episode is exactly the online rule.
+
+        Args:
+          state: its state.
+          episode: what it saw.
+          memo: what `act` returned, stacked, [H, ...].
         """
         ...
 
@@ -122,31 +192,54 @@ class Agent(Protocol):
 class Mechanism(Protocol):
     """A learner of the principal's side.
 
-    `adapting_until` is the share of a run in which its contracts change every few visits: stages
-    stay short until then, and grow with time afterwards.
-
     One that bounds speak of may also have a method `terms(spec)` that returns numbers by name, such
     as {"width": w}: they become variables of a Dataset (see `pajax.bounds`).
+
+    Attributes:
+      adapting_until: the share of a run in which its contracts change every few visits: stages
+        stay short until then, and grow with time afterwards.
     """
 
     adapting_until: float
 
     def init(self, spec: Spec) -> Any:
-        """Its state before the first stage."""
+        """Its state before the first stage, any tree of arrays.
+
+        Args:
+          spec: the sizes of the game and of the run.
+        """
         ...
 
     def post(self, state: Any) -> Contract:
-        """The contract of the coming stage."""
+        """The contract of the coming stage.
+
+        Args:
+          state: its state.
+        """
         ...
 
     def update(self, state: Any, episode: Episode) -> Any:
-        """It takes note of an episode, with its own rewards; cheap, like the agent's `update`."""
+        """Its state after an episode, with its own rewards; cheap, like the agent's `update`.
+
+        Args:
+          state: its state.
+          episode: what it saw.
+        """
         ...
 
     def observe(self, state: Any, stage: Stage) -> Any:
-        """It learns when a stage ends, and prepares the next contract."""
+        """Its state when a stage ends: it learns, and prepares the next contract.
+
+        Args:
+          state: its state.
+          stage: what was played in it.
+        """
         ...
 
     def report(self, state: Any) -> Report:
-        """Its estimates, for the record; they feed nothing back."""
+        """Its estimates, for the record; they feed nothing back.
+
+        Args:
+          state: its state.
+        """
         ...

@@ -17,11 +17,17 @@ Schedule = float | Array | Callable[[Any], Any]
 
 @pytree
 class PowerSchedule:
-    """scale / (count + 1)^exponent, at most `maximum`."""
+    """scale / (count + 1)^exponent, at most `maximum`.
 
-    scale: Any = axes(low=0.0, default=1.0)
-    exponent: Any = axes(default=1.0 / 3.0)
-    maximum: Any = axes(low=0.0, high=1.0, default=1.0)
+    Attributes:
+      scale: the value at count 0, at least 0.
+      exponent: how fast it falls.
+      maximum: in [0, 1].
+    """
+
+    scale: float | Array = axes(low=0.0, default=1.0)
+    exponent: float | Array = axes(default=1.0 / 3.0)
+    maximum: float | Array = axes(low=0.0, high=1.0, default=1.0)
 
     def __call__(self, count: Any) -> Array:
         """The value at a count."""
@@ -30,5 +36,10 @@ class PowerSchedule:
 
 
 def value_at(schedule: Any, count: Array) -> Array:
-    """The value of a schedule at a count; a number is constant."""
+    """The value of a schedule at a count; a number is constant.
+
+    Args:
+      schedule: a number, or a function from a count to a value.
+      count: [...], from 0.
+    """
     return jnp.asarray(schedule(count) if callable(schedule) else schedule, float)

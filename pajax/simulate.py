@@ -71,11 +71,14 @@ def simulate(
       game: a game; without lanes it is shared by all keys.
       agent: an `Agent`, such as `pajax.agents.QLearning()`.
       mechanism: a `Mechanism`, such as `pajax.mechanisms.TwoPhase()`.
-      num_episodes: K >= 1.
+      num_episodes: K, from 1 to 2^24 - 1.
       record: increasing episode counts that end with K; by default `checkpoints(K)`.
 
     Returns:
       A `Record`, each array [I, ...] with one entry for each record interval.
+
+    Raises:
+      ValueError: an argument breaks a rule, or a part does not fit the game.
     """
     check_parts(key, game, {"agent": agent}, {"mechanism": mechanism}, [key.shape])
     is_shared = game.lanes in ((), key.shape)

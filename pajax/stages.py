@@ -25,7 +25,15 @@ class Schedule(NamedTuple):
 
 
 def checkpoints(num_episodes: int, per_decade: int = 16) -> np.ndarray:
-    """Log-spaced episode counts from 1 to K, with 0.9 K among them for late shares; int64."""
+    """Log-spaced episode counts from 1 to K, with 0.9 K among them for late shares; int64 [I].
+
+    Args:
+      num_episodes: K >= 1.
+      per_decade: counts in a tenfold of episodes; rounding leaves fewer early in a run.
+
+    Raises:
+      ValueError: `num_episodes` is not a whole number of at least 1.
+    """
     num_episodes = _checks.whole("num_episodes", num_episodes)
     count = 1 + int(np.ceil(per_decade * np.log10(max(num_episodes, 1))))
     spaced = np.geomspace(1, num_episodes, count)

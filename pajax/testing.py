@@ -26,12 +26,19 @@ from pajax.stages import make_schedule
 
 
 class Log(NamedTuple):
-    """Every step of a run."""
+    """Every step of a run.
 
-    episodes: Episode  # [K, H, ...] each
-    contracts: Contract  # in force in each episode, [K, H, S, A, ...] or [K, H, S, ...]
-    agent: Any  # the agent's final state
-    mechanism: Any  # the mechanism's final state
+    Attributes:
+      episodes: what the agent saw, [K, H, ...] each.
+      contracts: those in force in each episode, [K, H, S, A, ...] or [K, H, S, ...].
+      agent: the agent's final state.
+      mechanism: the mechanism's final state.
+    """
+
+    episodes: Episode
+    contracts: Contract
+    agent: Any
+    mechanism: Any
 
 
 class _LoggingState(NamedTuple):
@@ -79,7 +86,21 @@ class _Logging:
 def trajectories(
     key: Array, game: Game, agent: Any, mechanism: Any, *, num_episodes: int
 ) -> tuple[Log, Record]:
-    """Run as `simulate` does, and return every step beside the record. Memory grows with K."""
+    """Run as `simulate` does, and return every step beside the record. Memory grows with K.
+
+    Args:
+      key: typed threefry key; with a shape, it gives lanes.
+      game: the game.
+      agent: an `Agent`.
+      mechanism: a `Mechanism`.
+      num_episodes: K >= 1.
+
+    Returns:
+      The log, and the record of the whole run, arrays [...].
+
+    Raises:
+      ValueError: `num_episodes` is not a whole number from 1 to 2^24 - 1.
+    """
     schedule = make_schedule(
         num_episodes, [num_episodes], mechanism.adapting_until, game.num_states
     )
@@ -99,17 +120,43 @@ def trajectories(
 
 
 def check_agent(agent: Any, game: Game | None = None, mechanism: Any = None) -> None:
-    """Play an agent for 40 episodes and check what `pajax.protocols.Agent` asks of it."""
+    """Play an agent for 40 episodes and check what `pajax.protocols.Agent` asks of it.
+
+    Args:
+      agent: to be checked.
+      game: which it plays, without lanes; by default `pajax.games.pollution()`.
+      mechanism: under which it plays; by default `NoTransfer()`.
+
+    Raises:
+      AssertionError: it breaks a rule; the message says which.
+    """
     _check_pair(game or games.pollution(), agent, mechanism or NoTransfer())
 
 
 def check_mechanism(mechanism: Any, game: Game | None = None, agent: Any = None) -> None:
-    """Run a mechanism for 40 episodes and check what `pajax.protocols.Mechanism` asks of it."""
+    """Run a mechanism for 40 episodes and check what `pajax.protocols.Mechanism` asks of it.
+
+    Args:
+      mechanism: to be checked.
+      game: in which it runs, without lanes; by default `pajax.games.pollution()`.
+      agent: whom it meets; by default `QLearning()`.
+
+    Raises:
+      AssertionError: it breaks a rule; the message says which.
+    """
     _check_pair(game or games.pollution(), agent or QLearning(), mechanism)
 
 
 def check_game(game: Game) -> None:
-    """Check a game's tables, its optimum, and that a learner can play it."""
+    """Check a game's tables, its optimum, and, unless it has lanes, that a learner can play it.
+
+    Args:
+      game: to be checked.
+
+    Raises:
+      AssertionError: probabilities do not sum to 1, a mean reward is outside [0, 1], or W* is below
+        the welfare of laissez-faire.
+    """
     for name, table in (("transition", game.transition), ("initial", game.initial)):
         axis = 3 if name == "transition" else 0
         _expect((table >= 0).all(), f"{name}: must be at least 0")

@@ -1,4 +1,4 @@
-"""Transfers in a known game (THEORY: section 2).
+"""Transfers in a known game.
 
 (T2) Minimal implementable transfers: tau*[h, s, a] = V0[h, s] - Q0[h, s, a] >= 0. Paid on the
 target alone they make the agent indifferent everywhere, so its continuation stays V0 whatever the
@@ -15,9 +15,9 @@ mixed ones too, with U^pi + T^pi >= M - eps, where M = max_pi (U^pi + T^pi). For
 
     t_x[h, s, a] = V_x[h, s] - Q_x[h, s, a] >= 0  on every action,
 
-with V_x, Q_x the optimal values of the reward x w - v, and V*_x = rho . V_x[0]. Payments telescope
-to T^pi = V*_x - (x W^pi - V^pi), so the agent's total is M - (1 - x) (W* - W^pi): it loses (1 - x)
-times what welfare loses, so W^pi >= W* - eps / (1 - x), and the principal nets
+with V_x, Q_x the optimal values of the reward x w - v, and `V*_x = rho . V_x[0]`. Payments
+telescope to `T^pi = V*_x - (x W^pi - V^pi)`, so the agent's total is M - (1 - x) (W* - W^pi): it
+loses (1 - x) times what welfare loses, so W^pi >= W* - eps / (1 - x), and the principal nets
 
     V^pi - T^pi = x W^pi - V*_x >= f(x) = x W* - V*_x - eps x / (1 - x).
 
@@ -190,7 +190,7 @@ def best_flat_contract(game: Game, amounts: Array | None = None) -> CoarseContra
     return CoarseContract(transfer=paid, target=target, welfare=found.max(0))
 
 
-def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseContract:
+def quantised_contract(game: Game, levels: int, margin: float | Array = 0.02) -> CoarseContract:
     """Minimal transfers rounded up to few amounts, equally spaced from 0 to max tau* + margin.
 
     An action with tau* > 0 is charged the smallest level that is at least tau* + margin, one with
@@ -201,7 +201,7 @@ def quantised_contract(game: Game, levels: int, margin: float = 0.02) -> CoarseC
     Args:
       game: the game.
       levels: number of amounts, zero included, at least 2.
-      margin: reward units, added before rounding up.
+      margin: reward units, added before rounding up; a number or [...].
 
     Raises:
       ValueError: `levels` is not a whole number of at least 2.

@@ -1,4 +1,7 @@
-"""Learners of the agent's side, one algorithm a file."""
+"""Learners of the agent's side, one algorithm a file.
+
+Each has the methods of `pajax.protocols.Agent`, which says what their arguments are.
+"""
 
 from pajax.agents.best_response import BestResponse
 from pajax.agents.exp3 import Exp3

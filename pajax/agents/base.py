@@ -1,6 +1,6 @@
 """What agents share: memory of contracts, exploration, temporal differences, gradient steps.
 
-Memory of the contract, a field of every learner (THEORY: section 4, "what breaks"):
+Memory of the contract, a field of every learner:
 
 - "aware": knows what it is offered. It learns the rest, and adds the transfer posted now.
 - "restarting": learns payments as if they were rewards, and forgets (h, s) when the transfers

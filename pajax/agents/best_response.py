@@ -1,6 +1,6 @@
 """The agent that knows the game: an exact best response to every contract, with exploration."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +10,7 @@ from pajax._pytree import axes, pytree
 from pajax.agents.base import epsilon_greedy
 from pajax.game import Game
 from pajax.protocols import Contract, Episode, Spec
-from pajax.schedules import value_at
+from pajax.schedules import Schedule, value_at
 
 
 class State(NamedTuple):
@@ -25,12 +25,16 @@ class State(NamedTuple):
 class BestResponse:
     """Plays argmax_a Q_c[h, s, a] of its own game; an oracle, it takes the game.
 
-    With probability epsilon (a number or a schedule over episodes, read when a stage begins) the
-    action is uniform. A constant epsilon costs linear regret (T9). Ties go to the lowest action.
+    With probability epsilon the action is uniform. Ties go to the lowest action.
+
+    Attributes:
+      game: which it plays, and knows.
+      epsilon: a number or a schedule over episodes, read when a stage begins. A constant one costs
+        linear regret (T9).
     """
 
     game: Game
-    epsilon: Any = axes(low=0.0, high=1.0, default=0.0)
+    epsilon: Schedule = axes(low=0.0, high=1.0, default=0.0)
 
     num_words = 1
 

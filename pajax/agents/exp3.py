@@ -21,7 +21,7 @@ contract grows with the exponents 0.87, 0.67, 0.90 if aware, restarting, blind, 
 an episode in the end.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -43,7 +43,10 @@ class State(NamedTuple):
 
 @pytree
 class Exp3:
-    """An instance of Exp3 at every (h, s), fed with returns (see the module).
+    """An instance of Exp3 at every (h, s), fed with returns (see `pajax.agents.exp3`).
+
+    Source: Auer, Cesa-Bianchi, Freund and Schapire, 2002, in the form of Bubeck and Cesa-Bianchi,
+    2012.
 
     Attributes:
       learning_rate: factor of the learning rate eta_n; 1 is that of the theorem.
@@ -52,7 +55,7 @@ class Exp3:
         `pajax.agents.base`.
     """
 
-    learning_rate: Any = axes(low=0.0, default=1.0)
+    learning_rate: float | Array = axes(low=0.0, default=1.0)
     memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 1

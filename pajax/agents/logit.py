@@ -18,7 +18,7 @@ blind. "restarting" violates (A1) in pollution: values are forgotten, but T goes
 "blind" in the bandit.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -39,7 +39,7 @@ from pajax.agents.base import (
     tabular_visits,
 )
 from pajax.protocols import Contract, Episode, Spec
-from pajax.schedules import PowerSchedule, value_at
+from pajax.schedules import PowerSchedule, Schedule, value_at
 
 
 def _default_temperature() -> PowerSchedule:
@@ -58,7 +58,8 @@ class State(NamedTuple):
 class Logit:
     """Plays a with probability proportional to exp(Q[h, s, a] / T); Q is learned from Q = 0.
 
-    After its n-th visit Q[h, s, a] moves by (H + 1) / (H + n) towards
+    Source: quantal response (McKelvey and Palfrey, 1995) to values of Q-learning (Watkins, 1989);
+    see `pajax.agents.logit`. After its n-th visit Q[h, s, a] moves by (H + 1) / (H + n) towards
     u + payment + max_a' Q[h+1, s', a'].
 
     Attributes:
@@ -69,7 +70,7 @@ class Logit:
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """
 
-    temperature: Any = axes(low=0.0, default_factory=_default_temperature)
+    temperature: Schedule = axes(low=0.0, default_factory=_default_temperature)
     memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 1

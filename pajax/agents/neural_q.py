@@ -32,7 +32,7 @@ from pajax import draws, gradients, lanes
 from pajax._pytree import axes, pytree, static
 from pajax.agents.base import epsilon_greedy, next_values
 from pajax.protocols import Contract, Episode, Spec
-from pajax.schedules import PowerSchedule, value_at
+from pajax.schedules import PowerSchedule, Schedule, value_at
 
 
 def _default_epsilon() -> PowerSchedule:
@@ -68,7 +68,9 @@ class Memo(NamedTuple):
 
 @pytree
 class NeuralQ:
-    """Epsilon-greedy on the values of a small network (see the module).
+    """Epsilon-greedy on the values of a small network (see `pajax.agents.neural_q`).
+
+    Source: Q-learning (Watkins, 1989) as Mnih et al. (2015) fit it, without replay.
 
     The first weights are uniform, within +-1 / sqrt(F + 1) into the hidden layer and +-1 / sqrt(D)
     out of it; c is 0. An agent has no key of its own when it starts: the weights come from `seed`
@@ -86,10 +88,10 @@ class NeuralQ:
       memory: "aware" or "blind" of the contract. There is no restart: weights belong to no (h, s).
     """
 
-    learning_rate: Any = axes(low=0.0, default=0.001)
-    epsilon: Any = axes(low=0.0, high=1.0, default_factory=_default_epsilon)
+    learning_rate: float | Array = axes(low=0.0, default=0.001)
+    epsilon: Schedule = axes(low=0.0, high=1.0, default_factory=_default_epsilon)
     features: Any = axes("s", "f", default=None)
-    seed: Any = axes(low=0, default=0)
+    seed: int | Array = axes(low=0, default=0)
     hidden_size: int = static(default=32)
     optimiser: gradients.Optimiser = static(default=optax.adam)
     memory: str = static(default="aware", choices=("aware", "blind"))

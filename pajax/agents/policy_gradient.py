@@ -59,6 +59,8 @@ class Memo(NamedTuple):
 class PolicyGradient:
     """One step of stochastic gradient ascent on theta after each episode, from theta = 0.
 
+    Source: REINFORCE (Williams, 1992); `pajax.agents.policy_gradient` has the gradient.
+
     Attributes:
       learning_rate: handed to `optimiser`; a leaf, so that a sweep compiles once.
       optimiser: makes an optax optimiser from the learning rate, as `optax.sgd` and `optax.adam`
@@ -66,11 +68,11 @@ class PolicyGradient:
       baseline_rate: share by which b[h, s] moves towards a return, from 0.
       memory: "restarting" takes payments for rewards, and where transfers change at (h, s) it sets
         the logits, the baseline and the optimiser's moments back (not its count of steps); "blind"
-        forgets nothing; "aware" does not either, and knows its payments as told in the module.
+        forgets nothing; "aware" does not either, and knows its payments as told there.
     """
 
-    learning_rate: Any = axes(low=0.0, default=0.1)
-    baseline_rate: Any = axes(low=0.0, high=1.0, default=0.1)
+    learning_rate: float | Array = axes(low=0.0, default=0.1)
+    baseline_rate: float | Array = axes(low=0.0, high=1.0, default=0.1)
     optimiser: gradients.Optimiser = static(default=optax.sgd)
     memory: str = static(default="restarting", choices=MEMORIES)
 

@@ -68,6 +68,8 @@ def draw_model(words: Array, known: model.Model, prior: Any) -> tuple[Array, Arr
 class PosteriorSampling:
     """Greedy on the exact plan in a model drawn from the posterior, anew when a stage begins.
 
+    Source: PSRL (Osband, Russo and Van Roy, 2013); see `pajax.agents.posterior_sampling`.
+
     The key of a draw is the two words of the last step played before it. Before the first episode
     there are none: the first stage (one episode) is played uniformly at random.
 
@@ -79,7 +81,7 @@ class PosteriorSampling:
         of the payments seen (see `pajax.agents.base`).
     """
 
-    prior: Any = axes(low=0.1, default=1.0)
+    prior: float | Array = axes(low=0.1, default=1.0)
     stationary: bool = static(default=True)
     memory: str = static(default="aware", choices=MEMORIES)
 

@@ -1,6 +1,6 @@
 """Epsilon-greedy Q-learning (Watkins, 1989) in a finite-horizon game."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -20,7 +20,7 @@ from pajax.agents.base import (
     tabular_visits,
 )
 from pajax.protocols import Contract, Episode, Spec
-from pajax.schedules import PowerSchedule, value_at
+from pajax.schedules import PowerSchedule, Schedule, value_at
 
 
 def _default_epsilon() -> PowerSchedule:
@@ -39,6 +39,8 @@ class State(NamedTuple):
 class QLearning:
     """Q[h, s, a] += rate (u + payment + max_a' Q[h+1, s', a'] - Q[h, s, a]), from Q = 0.
 
+    Source: Watkins, 1989; epsilon-greedy, in a finite-horizon game.
+
     Attributes:
       epsilon: exploration rate, a number or a schedule over episodes, read when a stage begins;
         by default 3 / (k + 1)^(1/2), since a constant rate costs linear regret (T9).
@@ -47,8 +49,8 @@ class QLearning:
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """
 
-    epsilon: Any = axes(low=0.0, high=1.0, default_factory=_default_epsilon)
-    learning_rate: Any = axes(low=0.0, high=1.0, default=None)
+    epsilon: Schedule = axes(low=0.0, high=1.0, default_factory=_default_epsilon)
+    learning_rate: Schedule | None = axes(low=0.0, high=1.0, default=None)
     memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 1

@@ -24,6 +24,8 @@ from pajax.protocols import Contract, Episode, Spec
 class ThompsonSampling:
     """Plays argmax_a of (a draw of u[a]) + payment[a], in games with S = H = 1 only.
 
+    Source: Thompson, 1933; Agrawal and Goyal, 2012 (see `pajax.agents.thompson`).
+
     In others `PosteriorSampling` is the same idea; where both can play, it differs in keeping one
     draw for a whole stage. The 2A gamma numbers that this one draws in a round make it slow: a
     round takes about twenty times as long as one of `UCB1`.

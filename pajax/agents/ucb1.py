@@ -12,8 +12,6 @@ rounds is at most
 over the arms with Delta > 0 (their Theorem 1): payments shift the means and leave the noise alone.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import Array
 
@@ -29,6 +27,8 @@ from pajax.protocols import Contract, Episode, Spec
 class UCB1:
     """Plays the largest upper confidence bound, computed every round; for S = H = 1 only.
 
+    Source: Auer, Cesa-Bianchi and Fischer, 2002 (see `pajax.agents.ucb1`).
+
     In other games `UCBVI` is the same idea; where both can play, it differs in planning once a
     stage, with log K for log t and a bonus of 0.2 sqrt(log K / n).
 
@@ -38,7 +38,7 @@ class UCB1:
         payments seen (see `pajax.agents.base`), and "restarting" counts t anew.
     """
 
-    bonus: Any = axes(low=0.0, default=2.0)
+    bonus: float | Array = axes(low=0.0, default=2.0)
     memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 0

@@ -6,7 +6,7 @@ factor H^(3/2), and its default, chosen for some steps, leaves runs on wrong arm
 violates (A1). With `bonus=0.3` it is 0.01 (64 seeds).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -42,6 +42,8 @@ class State(NamedTuple):
 class UCBQ:
     """Greedy on Q, which starts at H - h and is learned with an optimistic bonus.
 
+    Source: Jin, Allen-Zhu, Bubeck and Jordan, 2018 (see `pajax.agents.ucb_q`).
+
     After its n-th visit Q[h, s, a] moves by (H + 1) / (H + n) towards
 
         u + payment + bonus sqrt(H^3 log(S A H K) / n) + min(bound[h+1], max_a' Q[h+1, s', a']).
@@ -51,7 +53,7 @@ class UCBQ:
       memory: "aware", "restarting" or "blind" of the contract (see `pajax.agents.base`).
     """
 
-    bonus: Any = axes(low=0.0, default=0.03)
+    bonus: float | Array = axes(low=0.0, default=0.03)
     memory: str = static(default="aware", choices=MEMORIES)
 
     num_words = 0

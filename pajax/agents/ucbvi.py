@@ -6,7 +6,7 @@ with the exponent 0.22 in pollution and 0.19 in Garnet. In the bandit it is 0.86
 wrong arm, which violates (A1). With `bonus=0.5` it is 0.23 [0.16, 0.31] there.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax import Array
 
@@ -30,6 +30,8 @@ class State(NamedTuple):
 class UCBVI:
     """Greedy on an optimistic plan (see `pajax.model`), made anew when a stage begins.
 
+    Source: Azar, Osband and Munos, 2017 (see `pajax.agents.ucbvi`).
+
     Attributes:
       bonus: scale of the exploration bonus (H - h) sqrt(log K / N).
       stationary: one model for all steps, as Azar et al. assume; False keeps one for each step.
@@ -37,7 +39,7 @@ class UCBVI:
         and "blind" take payments for rewards (see `pajax.agents.base`).
     """
 
-    bonus: Any = axes(low=0.0, default=0.2)
+    bonus: float | Array = axes(low=0.0, default=0.2)
     stationary: bool = static(default=True)
     memory: str = static(default="aware", choices=MEMORIES)
 

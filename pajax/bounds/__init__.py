@@ -1,4 +1,9 @@
-"""Bounds as objects, assumptions audited, and verdicts on both (THEORY: section 3)."""
+"""Bounds as objects, assumptions audited, and verdicts on both.
+
+- `pajax.bounds.theory` has the right-hand sides, with their formulas.
+- `pajax.bounds.audits` says how (A1) and (A2) are audited on the runs.
+- `pajax.bounds.verdicts` says when a bound is consistent, violated, inconclusive, not applicable.
+"""
 
 from pajax.bounds.audits import (
     Coverage,

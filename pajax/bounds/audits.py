@@ -1,17 +1,17 @@
-"""Audits of what the theory assumes of learners, on the runs themselves (THEORY: section 3).
+"""Audits of what the theory assumes of learners, on the runs themselves.
 
 **(A1), regret-based rationality.** Under one fixed contract for n episodes the agent loses at most
 C n^kappa, with high probability. At each checkpoint a run has a point (n, r): how long the contract
 in force has been so, and what the agent lost under it. With M(n) the most that a run lost under any
 contract of age at most n, (A1) says M(n) <= C n^kappa. So
 
-    kappa   the slope of log q on log n, where q(n) is the (1 - delta) quantile of M(n) over runs,
-            over the last decade and a half of ages that at least half of the runs have reached;
-            its interval is the percentile bootstrap over whole runs;
-    C       the (1 - delta) quantile over runs of max r / n^kappa', with kappa' the larger of kappa
-            and 1/2 (the rate of learners that explore as they should), and the interval of that
-            quantile from order statistics (binomial, so exact, if conservative; NaN where there are
-            too few runs for an end).
+- kappa is the slope of log q on log n, where q(n) is the (1 - delta) quantile of M(n) over runs,
+  over the last decade and a half of ages that at least half of the runs have reached; its interval
+  is the percentile bootstrap over whole runs;
+- C is the (1 - delta) quantile over runs of max r / n^kappa', with kappa' the larger of kappa and
+  1/2 (the rate of learners that explore as they should), and its interval that of a quantile from
+  order statistics (binomial, so exact, if conservative; NaN where there are too few runs for an
+  end).
 
 (A1) *fails* if kappa's interval lies above 0.9: what is lost hardly bends, so contracts are not
 learned. It *holds* if the interval lies below, or nothing was lost; else it is unclear. A fixed
@@ -67,13 +67,21 @@ class _Runs(Protocol):
 
 
 class Rationality(NamedTuple):
-    """The audit of (A1)."""
+    """The audit of (A1).
 
-    state: str  # "holds", "fails" or "unclear"
-    kappa: Estimate  # 0 if nothing was lost; NaN if unknown
-    constant: Estimate  # C at `kappa_used`, reward units
-    kappa_used: float  # in bounds: the larger of kappa and 1/2
-    longest: float  # age reached by half of the runs, episodes; NaN if unknown
+    Attributes:
+      state: "holds", "fails" or "unclear".
+      kappa: the growth exponent; 0 if nothing was lost, NaN if unknown.
+      constant: C at `kappa_used`, reward units.
+      kappa_used: in bounds: the larger of kappa and 1/2.
+      longest: age of contract reached by half of the runs, episodes; NaN if unknown.
+    """
+
+    state: str
+    kappa: Estimate
+    constant: Estimate
+    kappa_used: float
+    longest: float
 
     @property
     def evidence(self) -> str:
@@ -89,14 +97,23 @@ class Rationality(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """The audit of (A2)."""
+    """The audit of (A2).
 
-    state: str  # "holds", "fails" or "unclear"
-    on_path: float  # exact, of the welfare optimum
-    laissez_faire: float  # exact, when nothing is paid
-    realised: Estimate  # mean over runs, with its t interval
-    needed: float  # visits of each (h, s) that tests take; 0 if there are none
-    allowed: float  # episodes that phase one may take
+    Attributes:
+      state: "holds", "fails" or "unclear".
+      on_path: exact coverage of the welfare optimum, a probability.
+      laissez_faire: exact coverage when nothing is paid, a probability.
+      realised: mean over runs of the share of episodes, with its t interval.
+      needed: visits of each (h, s) that tests take; 0 if there are none.
+      allowed: episodes that phase one may take.
+    """
+
+    state: str
+    on_path: float
+    laissez_faire: float
+    realised: Estimate
+    needed: float
+    allowed: float
 
     @property
     def evidence(self) -> str:
@@ -109,7 +126,13 @@ class Coverage(NamedTuple):
 
 
 def audit_rationality(case: _Runs, delta: float, level: float = 0.95) -> Rationality:
-    """(A1) on the runs of a case; the module says how."""
+    """(A1) on the runs of a case (see `pajax.bounds.audits`).
+
+    Args:
+      case: the runs, a `Case`.
+      delta: share of runs in which the constant may be exceeded, in (0, 1).
+      level: coverage of the intervals, in (0, 1).
+    """
     ages, lost = case["contract_age"], case["contract_regret"]
     unknown = Estimate(*[np.float64(np.nan)] * 3)
     if case.is_over_horizons:
@@ -129,7 +152,12 @@ def audit_rationality(case: _Runs, delta: float, level: float = 0.95) -> Rationa
 
 
 def audit_coverage(case: _Runs, level: float = 0.95) -> Coverage:
-    """(A2) on the runs of a case; the module says how."""
+    """(A2) on the runs of a case (see `pajax.bounds.audits`).
+
+    Args:
+      case: the runs, a `Case`.
+      level: coverage of the interval, in (0, 1).
+    """
     shares = np.take_along_axis(case["coverage"], _phase_one_end(case)[:, None], 1)[:, 0]
     realised = statistics.mean_interval(shares, level=level)
     exact = float(case["path_coverage"]), float(case["laissez_faire_coverage"])
@@ -154,11 +182,16 @@ def at_end(values: Any) -> np.ndarray:
 
 
 def quantile_interval(samples: Any, probability: float, level: float = 0.95) -> Estimate:
-    """A quantile of the distribution that samples [n] come from, by order statistics.
+    """A quantile of the distribution that samples come from, by order statistics.
 
     The value is the smallest sample with at least this share of the samples at or below it. An end
     is an order statistic, so that the interval covers the quantile with probability `level` at
     least whatever the distribution; it is NaN where no sample is far enough out.
+
+    Args:
+      samples: [n], at least one.
+      probability: of the quantile, in (0, 1).
+      level: coverage, in (0, 1).
     """
     ordered, number = np.sort(np.asarray(samples, np.float64)), len(samples)
     outside = (1.0 - level) / 2.0

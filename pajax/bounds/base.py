@@ -32,11 +32,17 @@ DELTA = 0.1
 
 
 class Condition(NamedTuple):
-    """Something that a bound assumes, and how it stands with it."""
+    """Something that a bound assumes, and how it stands with it.
 
-    name: str  # such as "(A1)"
-    state: str  # "holds", "fails" or "unclear"
-    evidence: str  # the numbers, for people
+    Attributes:
+      name: such as "(A1)".
+      state: "holds", "fails" or "unclear".
+      evidence: the numbers, for people.
+    """
+
+    name: str
+    state: str
+    evidence: str
 
 
 class Place(NamedTuple):
@@ -57,7 +63,7 @@ class Case:
     Attributes:
       place: which runs these are.
       episodes: [episode], the checkpoints; of a Dataset over horizons, each run's length K.
-      is_over_horizons: whether `episodes` are lengths of runs (see `statistics.by_horizon`).
+      is_over_horizons: whether `episodes` are lengths of runs (see `pajax.statistics.by_horizon`).
       variables: by name.
       delta: share of runs in which an audited constant may be exceeded.
       level: coverage of the intervals of audits.
@@ -78,7 +84,11 @@ class Case:
         return self.variables[name]
 
     def has(self, name: str) -> bool:
-        """Whether there is such a variable, with numbers."""
+        """Whether there is such a variable, with numbers.
+
+        Args:
+          name: of the variable.
+        """
         return name in self.variables and bool(np.isfinite(self.variables[name]).any())
 
     @property
@@ -106,7 +116,7 @@ class Case:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bound:
-    """A bound on a variable of a study. Subclass it and write `value`.
+    """A bound on a variable of a study. Subclass it and write `value` (see `pajax.bounds.base`).
 
     Attributes:
       name: for people, mostly the formula.
@@ -127,15 +137,30 @@ class Bound:
     needs: tuple[str, ...] = ()
 
     def value(self, case: Case) -> Any:
-        """The right-hand side, broadcasting against [seed, episode], in the variable's units."""
+        """The right-hand side, broadcasting against [seed, episode], in the variable's units.
+
+        Args:
+          case: the runs.
+
+        Raises:
+          NotImplementedError: the subclass has none.
+        """
         raise NotImplementedError(f"{type(self).__name__} must say what its value is")
 
     def observed(self, case: Case) -> np.ndarray:
-        """The left-hand side, [seed, episode]."""
+        """The left-hand side, [seed, episode], in the variable's units.
+
+        Args:
+          case: the runs.
+        """
         return case[self.variable]
 
     def conditions(self, case: Case) -> list[Condition]:
-        """What it assumes beyond `assumes` and `needs`, on these runs."""
+        """What it assumes beyond `assumes` and `needs`, on these runs.
+
+        Args:
+          case: the runs.
+        """
         return []
 
 
@@ -143,6 +168,14 @@ def evaluate(ds: xr.Dataset, bound: Bound, *, delta: float = DELTA) -> xr.DataAr
     """The right-hand side of a bound on a Dataset, [game, agent, mechanism, seed, episode].
 
     NaN where runs were not done, or the bound needs what a mechanism does not have.
+
+    Args:
+      ds: from `pajax.study` with keep="seeds".
+      bound: the bound.
+      delta: share of runs in which an audited constant may be exceeded, in (0, 1).
+
+    Raises:
+      ValueError: the Dataset holds moments, or the bound's value has another shape.
     """
     _require_runs(ds)
     found: Any = np.full([ds.sizes[name] for name in _DIMS], np.nan)

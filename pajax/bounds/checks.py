@@ -57,12 +57,15 @@ def check_bounds(
       ds: from `pajax.study` with keep="seeds"; or several that differ in the length K of their
         runs, to check how the final values grow with K (see `pajax.statistics.by_horizon`).
       bounds: by default the statements of the theory, `pajax.bounds.theory()`.
-      level: coverage of every interval; each is on its own.
+      level: coverage of every interval, in (0, 1); each is on its own.
       decades: length of the window of growth exponents, in powers of ten, ending with the last K.
       max_width: widest interval of a growth exponent that still says something.
 
     Returns:
       `Checks`, which print as a table.
+
+    Raises:
+      ValueError: an option is out of its range, `bounds` are no bounds, or a Dataset holds moments.
     """
     _checks.require(0 < level < 1, "level", level, "lie strictly between 0 and 1")
     _checks.require(decades > 0, "decades", decades, "be above 0")

@@ -1,4 +1,4 @@
-"""The right-hand sides of the theory, as bounds (THEORY: sections 2 and 3).
+"""The right-hand sides of the theory, as bounds.
 
 Here H, S, A are the sizes of the game and k the episodes; w, n, gamma are the width, the visits of
 a test and the margin of a mechanism; T1 the episodes of phase one and L the contracts after it, as
@@ -29,10 +29,11 @@ paid, which can only lower the sum. What repair adds to the margin is not counte
 any way to play, the principal's regret is the welfare regret and this excess (see `pajax.ledger`).
 
 Rates (`Rate`) say how the mean regret grows. (T8) has three of them, by how w, n and gamma depend
-on the length K of a run; so a rate of (T8) is about runs of different K (`statistics.by_horizon`).
-Along one run, made for its own K, the exponent tells how the run goes on after phase one; (T8) does
-not bound it, since k H w is linear in k. The principal's regret is linear along a run whatever the
-mechanism does, as its margin is paid in every episode; its rate is checked over horizons only.
+on the length K of a run; so a rate of (T8) is about runs of different K
+(`pajax.statistics.by_horizon`). Along one run, made for its own K, the exponent tells how the run
+goes on after phase one; (T8) does not bound it, since k H w is linear in k. The principal's regret
+is linear along a run whatever the mechanism does, as its margin is paid in every episode; its rate
+is checked over horizons only.
 """
 
 import dataclasses
@@ -203,7 +204,11 @@ class WelfareRegret(Bound):
         return sum(self.terms(case).values())
 
     def terms(self, case: Case) -> dict[str, Any]:
-        """The terms by name, each broadcasting against [seed, episode]."""
+        """The terms by name, each broadcasting against [seed, episode], in reward units.
+
+        Args:
+          case: the runs.
+        """
         horizon, k = case["horizon"], case.episodes
         size = case["num_states"] * case["num_actions"]
         learning = np.sqrt(size * k * np.log(np.maximum(k, np.e)))
@@ -294,6 +299,9 @@ class ExplorationFloor(Bound):
           game: of the study.
           rate: eps, in [0, 1].
           labels: of the games in the Dataset; by default their numbers.
+
+        Raises:
+          ValueError: `rate` is out of its range, or there are not as many labels as games.
         """
         _checks.in_range("rate", rate, 0.0, 1.0)
         with jax.enable_x64(True):
@@ -304,7 +312,14 @@ class ExplorationFloor(Bound):
         return ExplorationFloor(name=f"floor of eps = {rate:g}", losses=pairs)
 
     def value(self, case: Case) -> Any:
-        """In reward units."""
+        """In reward units.
+
+        Args:
+          case: the runs.
+
+        Raises:
+          ValueError: the floor was not made for the case's game.
+        """
         known = dict(self.losses)
         rule = f"be one of {', '.join(map(str, known))}, for which the floor was made"
         _checks.require(case.place.game in known, "game", case.place.game, rule)

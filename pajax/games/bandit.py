@@ -1,4 +1,4 @@
-"""The stateless case, S = H = 1: an agent's arms with a payoff externality (THEORY: section 5).
+"""The stateless case, S = H = 1: an agent's arms with a payoff externality.
 
 `bandit` by default has W* = 1.25 (arm 1), while the agent left alone plays arm 4, of welfare 0.90.
 
@@ -50,12 +50,15 @@ def bandit(
     *,
     noise: str = "bernoulli",
 ) -> Game:
-    """A bandit.
+    """A bandit, S = H = 1 (see `pajax.games.bandit`).
 
     Args:
       agent_reward: mean u of each arm, [A], in [0, 1].
       principal_reward: mean v in [0, 1]: of each arm, [A], or of each arm and own action, [A, B].
       noise: see `make_game`.
+
+    Raises:
+      ValueError: a one-line message with the argument, the value and the rule.
     """
     u, v = np.asarray(agent_reward), np.asarray(principal_reward)
     rule = "have axes [A], at least one arm"
@@ -74,5 +77,15 @@ def bandit(
 
 
 def two_player_bandit(*, noise: str = "bernoulli") -> Game:
-    """A factory upstream of a fishery: A = 4, B = 3; its efficient arm needs one own action."""
+    """A factory upstream of a fishery: A = 4, B = 3; its efficient arm needs one own action.
+
+    A game of the kind of BELGIC (Scheid et al., NeurIPS 2024, arXiv:2406.19824); its numbers are
+    pajax's own (see `pajax.games.bandit`).
+
+    Args:
+      noise: see `make_game`.
+
+    Raises:
+      ValueError: a one-line message with the argument, the value and the rule.
+    """
     return bandit(_UPSTREAM_REWARD, _DOWNSTREAM_REWARD, noise=noise)

@@ -49,6 +49,9 @@ def commons(
 ) -> Game:
     """The harvesting of a renewable stock: S stocks, up to A - 1 units a step, stationary.
 
+    Where every harvest is possible (A = S), the optimum is a constant-escapement policy (Reed,
+    1979); `pajax.games.commons` has the equations and closed forms.
+
     Args:
       num_states: S, stocks 0 to S - 1, 2 to 256.
       num_actions: A, harvests 0 to A - 1, 2 to S.
@@ -57,6 +60,9 @@ def commons(
       survival: probability that a recruit survives, in [0, 1]; 0 and 1 are deterministic.
       conservation: v of the full stock, reward units, in [0, 1].
       noise: see `make_game`.
+
+    Raises:
+      ValueError: a one-line message with the argument, the value and the rule.
     """
     states = _checks.whole("num_states", num_states, 2, 256)
     actions = _checks.whole("num_actions", num_actions, 2)

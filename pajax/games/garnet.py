@@ -2,7 +2,7 @@
 
 Each (s, a) moves to `branching` distinct successors, chosen uniformly, with Dirichlet(1) weights;
 this kernel is mixed with the uniform one, so that every state stays reachable. Mean rewards u and v
-are uniform on [0, 1] (THEORY: section 5).
+are uniform on [0, 1].
 
 Three more knobs make a family harder; at their defaults the games are the plain ones. *Sparse
 rewards*: in each of u and v a share of the cells (s, a) is zero. *A local kernel*: states stand in
@@ -35,7 +35,7 @@ def garnet(
     reward_sparsity: float = 0.0,
     noise: str = "bernoulli",
 ) -> Game:
-    """Random stationary games.
+    """Random stationary games (Archibald, McKinnon and Thomas, 1995; see `pajax.games.garnet`).
 
     Games of one key differ in a knob alone where they can: sparser rewards blank cells of the same
     tables, in a nested way, and neither they nor `initial` touch the kernel.
@@ -55,6 +55,9 @@ def garnet(
         round(share S A) of them, drawn uniformly, and for u and v separately, so that both are zero
         in a share of about its square.
       noise: see `make_game`.
+
+    Raises:
+      ValueError: a one-line message with the argument, the value and the rule.
     """
     states = _checks.whole("num_states", num_states)
     _checks.require(states <= 256, "num_states", states, "be at most 256")

@@ -56,6 +56,8 @@ def insurance(
 ) -> Game:
     """The insurance game: S = 2 K states s = 2 k + j, stationary, B = 1.
 
+    The game is pajax's own; `pajax.games.insurance` has its equations.
+
     Args:
       claim: probability of a claim without effort or an earlier claim, [K].
       relapse: factor on it after a claim, at least 0; `max(claim) * relapse` at most 1.

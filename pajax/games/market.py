@@ -59,11 +59,17 @@ def market(
 ) -> Game:
     """A platform (the principal) and a seller (the agent): S = 6, A = 3, stationary.
 
+    The game is pajax's own; `pajax.games.market` has its equations, and shows that no stateless
+    contract attains W*.
+
     Args:
       horizon: H >= 1.
       scarce_supply: share of the buyers whom a scarce stock can serve, in [0, 1].
       trust: weight of care in what the platform earns from a sale, in [0, 1].
       noise: see `make_game`.
+
+    Raises:
+      ValueError: a one-line message with the argument, the value and the rule.
     """
     _checks.in_range("scarce_supply", scarce_supply, 0.0, 1.0)
     _checks.in_range("trust", trust, 0.0, 1.0)

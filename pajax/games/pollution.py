@@ -1,4 +1,4 @@
-"""Pollution control: a factory, a regulator, and air that remembers (THEORY: section 5).
+"""Pollution control: a factory, a regulator, and air that remembers.
 
 States: clean, hazy, polluted. Actions: clean, dirty, very dirty. The dirtier action pays the
 factory more in every state, harms the regulator now, and makes the air worse tomorrow.
@@ -24,7 +24,17 @@ _INITIAL = [0.5, 0.3, 0.2]
 
 
 def pollution(*, horizon: int = 5, noise: str = "bernoulli") -> Game:
-    """The pollution-control game: S = 3, A = 3, stationary."""
+    """The pollution-control game of arXiv:2601.03451: S = 3, A = 3, stationary.
+
+    Its tables are pajax's own (see `pajax.games.pollution`).
+
+    Args:
+      horizon: H >= 1.
+      noise: see `make_game`.
+
+    Raises:
+      ValueError: a one-line message with the argument, the value and the rule.
+    """
     return make_game(
         transition=_TRANSITION,
         agent_reward=_AGENT_REWARD,

@@ -73,13 +73,21 @@ _KINDS = ("visits", "none", "many")  # of moments
 
 
 class RandData(NamedTuple):
-    """Person-years of plans with one co-insurance rate, [N]; years of a person in order."""
+    """Person-years of plans with one co-insurance rate, [N]; years of a person in order.
 
-    visits: np.ndarray  # y
-    previous: np.ndarray  # visits of the same person in the year before; -1 where not known
-    health: np.ndarray  # k, int 0..3
-    coinsurance: np.ndarray  # c, in [0, 1]
-    person: np.ndarray  # int
+    Attributes:
+      visits: y, outpatient visits in the year.
+      previous: visits of the same person in the year before; -1 where not known.
+      health: k, int 0..3.
+      coinsurance: c, in [0, 1].
+      person: its number, int.
+    """
+
+    visits: np.ndarray
+    previous: np.ndarray
+    health: np.ndarray
+    coinsurance: np.ndarray
+    person: np.ndarray
 
 
 class Moments(NamedTuple):
@@ -87,38 +95,65 @@ class Moments(NamedTuple):
 
     The model is averaged over the histories in the cell. Standard errors are of the data's means,
     clustered by person; they leave out that the model is estimated from the same data.
+
+    Attributes:
+      coinsurance: the rates, [L].
+      num_rows: person-years in the cell.
+      visits, visits_error, visits_model: mean visits a year, with standard error; in the model.
+      none, none_error, none_model: share without a visit, likewise.
+      many, many_error, many_model: share with `many` visits or more, likewise.
     """
 
-    coinsurance: np.ndarray  # [L], the rates
+    coinsurance: np.ndarray
     num_rows: np.ndarray
-    visits: np.ndarray  # mean
+    visits: np.ndarray
     visits_error: np.ndarray
     visits_model: np.ndarray
-    none: np.ndarray  # share without a visit
+    none: np.ndarray
     none_error: np.ndarray
     none_model: np.ndarray
-    many: np.ndarray  # share with `many` visits or more
+    many: np.ndarray
     many_error: np.ndarray
     many_model: np.ndarray
 
     def z_scores(self, kind: str) -> np.ndarray:
-        """(data - model) / standard error, [K, L], of kind "visits", "none" or "many"."""
+        """(data - model) / standard error, [K, L].
+
+        Args:
+          kind: "visits", "none" or "many".
+
+        Raises:
+          ValueError: it is another.
+        """
         _checks.choice("kind", kind, _KINDS)
         data, error, model = (getattr(self, kind + suffix) for suffix in ("", "_error", "_model"))
         return (data - model) / error
 
 
 class RandFit(NamedTuple):
-    """Estimates, and how they fit."""
+    """Estimates, and how they fit.
 
-    intercept: np.ndarray  # [K]
-    slope: float  # on log(1 + 100 c)
+    Attributes:
+      intercept: by health class, [K].
+      slope: on log(1 + 100 c).
+      history: on having a history.
+      dispersion: of the negative binomial, by history, [2].
+      covariance: of (intercept, slope, history), [K + 2, K + 2], clustered by person.
+      class_shares: of all person-years, [K].
+      many: visits in a year that make a history.
+      num_rows: person-years with a history.
+      num_persons: persons that these are of.
+      moments: data against model.
+    """
+
+    intercept: np.ndarray
+    slope: float
     history: float
-    dispersion: np.ndarray  # [2], by history
-    covariance: np.ndarray  # [K + 2, K + 2] of (intercept, slope, history), clustered by person
-    class_shares: np.ndarray  # [K], of all person-years
+    dispersion: np.ndarray
+    covariance: np.ndarray
+    class_shares: np.ndarray
     many: int
-    num_rows: int  # with a history
+    num_rows: int
     num_persons: int
     moments: Moments
 
@@ -128,7 +163,11 @@ class RandFit(NamedTuple):
         return np.sqrt(np.diag(self.covariance))
 
     def mean_visits(self, coinsurance: float) -> np.ndarray:
-        """m(k, j, c), [K, 2]."""
+        """m(k, j, c), mean visits a year, [K, 2].
+
+        Args:
+          coinsurance: c, in [0, 1].
+        """
         at_rate = self.intercept + self.slope * np.log1p(100.0 * coinsurance)
         return np.exp(at_rate[:, None] + self.history * np.arange(2))
 
@@ -137,7 +176,8 @@ def load_rand() -> RandData:
     """The person-years of the experiment, from the file that statsmodels ships.
 
     Raises:
-      ImportError: if statsmodels is not installed.
+      ImportError: statsmodels is not installed.
+      ValueError: the file has other columns.
     """
     # reads the file alone: importing statsmodels takes seconds
     found = importlib.util.find_spec("statsmodels")
@@ -166,7 +206,7 @@ def rand_data(table: np.ndarray) -> RandData:
 
 
 def fit_rand(data: RandData | None = None, *, many: int = 4) -> RandFit:
-    """Fit the model of visits; the module says what is assumed.
+    """Fit the model of visits; `pajax.games.rand_hie` says what is assumed.
 
     Args:
       data: from `load_rand`, which it is by default, or of the same form. Every class needs rows
@@ -229,7 +269,8 @@ def rand_insurance(
         better            (1 - persistence) / 2 min(1, share[k - 1] / share[k])
 
     so that at no effort the observed shares of health are stationary. The game starts in the
-    stationary distribution of no effort. Rewards are savings, as in `pajax.games.insurance`.
+    stationary distribution of no effort. Rewards are savings, as in `pajax.games.insurance`. Data:
+    the RAND Health Insurance Experiment (see `pajax.games.rand_hie`).
 
     Args:
       fit: from `fit_rand`, which it is by default.

@@ -1,4 +1,9 @@
-"""Mechanisms of the principal's side, one a file."""
+"""Mechanisms of the principal's side, one a file.
+
+Each has the methods of `pajax.protocols.Mechanism`, which says what their arguments are; so do
+`Bisection` and `DiscreteChoice`, which estimate, and `OptimisticSteering`, which steers, with the
+protocols of `pajax.mechanisms.base`.
+"""
 
 from pajax.mechanisms.belgic import Belgic
 from pajax.mechanisms.bisection import Bisection

@@ -18,11 +18,17 @@ from pajax.protocols import Contract, Episode, Spec, Stage
 
 
 class Knowledge(NamedTuple):
-    """What a principal has seen in all its episodes."""
+    """What a principal has seen in all its episodes.
 
-    model: Model  # of transitions and its own rewards, whatever its own action
-    own_rewards: OwnRewards | None  # by its own action; None where it has but one
-    visits: Array  # [H, S, A, ...], plays in the stages done
+    Attributes:
+      model: of transitions and its own rewards, whatever its own action.
+      own_rewards: its rewards by its own action; None where it has but one.
+      visits: plays in the stages done, [H, S, A, ...].
+    """
+
+    model: Model
+    own_rewards: OwnRewards | None
+    visits: Array
 
     @staticmethod
     def none(spec: Spec) -> "Knowledge":
@@ -50,47 +56,89 @@ class Knowledge(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What two phases ask of their parts in a run; see `TwoPhase` for the meaning."""
+    """What two phases ask of their parts in a run; see `TwoPhase` for the meaning.
 
-    width: Array  # w
-    test_visits: Array  # n
-    min_visits: Array  # nmin
-    margin: Array  # gamma
-    confidence: Array  # log K
-    prior: Array  # [H, 1, 1, 1...], H - h, an upper bound on tau*
-    is_simultaneous: Array  # bool: all (h, s) are estimated at once and so disturb one another
+    Attributes:
+      width: w, reward units.
+      test_visits: n.
+      min_visits: nmin.
+      margin: gamma, reward units.
+      confidence: log K.
+      prior: H - h, an upper bound on tau*, [H, 1, 1, 1...], reward units.
+      is_simultaneous: all (h, s) are estimated at once and so disturb one another, bool.
+    """
+
+    width: Array
+    test_visits: Array
+    min_visits: Array
+    margin: Array
+    confidence: Array
+    prior: Array
+    is_simultaneous: Array
 
 
 class Estimate(NamedTuple):
-    """What an estimator has learned of tau*; each [H, S, A, ...]."""
+    """What an estimator has learned of tau*; each [H, S, A, ...].
 
-    transfer: Array  # the estimate itself, which plans are made with
+    Attributes:
+      transfer: the estimate itself, which plans are made with, reward units.
+      low: lower end of its interval, reward units.
+      high: upper end, which implements the action if tau* is inside.
+      is_resolved: estimated as closely as it meant to, bool.
+    """
+
+    transfer: Array
     low: Array
-    high: Array  # the end of the interval which implements the action, if tau* is inside
-    is_resolved: Array  # bool, as closely as it meant to
+    high: Array
+    is_resolved: Array
 
 
 class Estimator(Protocol):
     """How tau* is estimated from what the agent plays under offers."""
 
     def init(self, spec: Spec, task: Task) -> Any:
-        """Its state before the first stage."""
+        """Its state before the first stage, any tree of arrays.
+
+        Args:
+          spec: the sizes of the game and of the run.
+          task: what is asked of it.
+        """
         ...
 
     def offers(self, state: Any) -> Array:
-        """What it would post at each (h, s) it is at work at, [H, S, A, ...]."""
+        """What it would post at each (h, s) it is at work at, [H, S, A, ...], reward units.
+
+        Args:
+          state: its state.
+        """
         ...
 
     def observe(self, state: Any, task: Task, stage: Stage, is_active: Array) -> Any:
-        """It learns from a stage, where it was active, bool [H, S, ...]."""
+        """Its state after a stage, from which it learns where it was active.
+
+        Args:
+          state: its state.
+          task: what is asked of it.
+          stage: the plays of the stage.
+          is_active: where its offers were posted, bool [H, S, ...].
+        """
         ...
 
     def is_done(self, state: Any) -> Array:
-        """Where it has nothing left to do, bool [H, S, ...]."""
+        """Where it has nothing left to do, bool [H, S, ...].
+
+        Args:
+          state: its state.
+        """
         ...
 
     def estimate(self, state: Any, task: Task) -> Estimate:
-        """What it has learned so far."""
+        """What it has learned so far.
+
+        Args:
+          state: its state.
+          task: what is asked of it.
+        """
         ...
 
 
@@ -98,7 +146,11 @@ class Steering(Protocol):
     """How a principal plays when it has an estimate of tau*."""
 
     def init(self, spec: Spec) -> Any:
-        """Its state before the first stage."""
+        """Its state before the first stage, any tree of arrays.
+
+        Args:
+          spec: the sizes of the game and of the run.
+        """
         ...
 
     def observe(
@@ -110,12 +162,25 @@ class Steering(Protocol):
         estimate: Estimate,
         has_just_begun: Array,
     ) -> Any:
-        """It learns from a stage, and plans.
+        """Its state after a stage, from which it learns, and plans.
 
-        `has_just_begun`, bool [...]: the stage was the last of the first phase.
+        Args:
+          state: its state.
+          task: what is asked of it.
+          stage: the plays of the stage.
+          known: what the principal has seen.
+          estimate: of tau*.
+          has_just_begun: bool [...], the stage was the last of the first phase.
         """
         ...
 
     def post(self, state: Any, task: Task, known: Knowledge, estimate: Estimate) -> Contract:
-        """The contract of the coming stage."""
+        """The contract of the coming stage.
+
+        Args:
+          state: its state.
+          task: what is asked of it.
+          known: what the principal has seen.
+          estimate: of tau*.
+        """
         ...

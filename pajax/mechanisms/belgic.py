@@ -33,9 +33,8 @@ another one is searched for: without it 2 of 64 runs against UCBVI stay at 72 % 
 pollution game it stays at 87 % (K = 3e4), where the best flat subsidy is.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
+from jax import Array
 
 from pajax._pytree import axes, pytree, static
 from pajax.mechanisms import stateless
@@ -45,7 +44,10 @@ from pajax.protocols import Spec
 
 @pytree
 class Belgic(SearchThenBandit):
-    """The stateless ancestor of the two-phase mechanism (see the module).
+    """The stateless ancestor of the two-phase mechanism (see `pajax.mechanisms.belgic`).
+
+    Source: Scheid, Capitaine, Boursier, Moulines, Jordan and Durmus, NeurIPS 2024,
+    arXiv:2406.19824.
 
     Attributes:
       alpha: a batch has `batch` T^alpha rounds.
@@ -58,13 +60,13 @@ class Belgic(SearchThenBandit):
       adapting_until: share of the K episodes with short stages (see `pajax.protocols.Mechanism`).
     """
 
-    alpha: Any = axes(low=0.0, high=1.0, default=0.5)
-    beta: Any = axes(low=0.0, high=1.0, default=0.25)
-    batch: Any = axes(low=0.0, default=1.0)
-    accuracy: Any = axes(low=1e-06, default=1.0)
-    threshold: Any = axes(low=0.0, high=1.0, default=0.5)
-    margin: Any = axes(low=0.0, default=0.1)
-    bonus: Any = axes(low=0.0, default=0.5**0.5)
+    alpha: float | Array = axes(low=0.0, high=1.0, default=0.5)
+    beta: float | Array = axes(low=0.0, high=1.0, default=0.25)
+    batch: float | Array = axes(low=0.0, default=1.0)
+    accuracy: float | Array = axes(low=1e-06, default=1.0)
+    threshold: float | Array = axes(low=0.0, high=1.0, default=0.5)
+    margin: float | Array = axes(low=0.0, default=0.1)
+    bonus: float | Array = axes(low=0.0, default=0.5**0.5)
     adapting_until: float = static(default=1.0)
 
     def search(self, spec: Spec) -> Search:

@@ -1,4 +1,4 @@
-"""Estimating tau* by noisy bisection (THEORY: section 4, PHASE 1, and (T6)).
+"""Estimating tau* by noisy bisection.
 
 Each (h, s) runs tests of its own, and moves on by its own visit count. A test is a question to the
 agent (see `pajax.mechanisms.questions`).
@@ -60,7 +60,9 @@ class State(NamedTuple):
 
 @pytree
 class Bisection:
-    """An estimator: noisy bisection on each action's transfer, with checks (see the module).
+    """An estimator: noisy bisection on each action's transfer, with checks.
+
+    Pajax's own, with the error of (T6); `pajax.mechanisms.bisection` has the tests and their order.
 
     Attributes:
       first_offer: g, first offer of the gallop, reward units.
@@ -69,10 +71,10 @@ class Bisection:
       max_failures: failed checks after which an action is left unresolved.
     """
 
-    first_offer: Any = axes(low=0.0, default=0.5)
+    first_offer: float | Array = axes(low=0.0, default=0.5)
     inflation: Any = axes(low=0.0, high=0.5, default=0.125)
-    burn: Any = axes(low=0.0, high=0.9, default=0.5)
-    max_failures: Any = axes(low=0.0, high=20.0, default=6.0)
+    burn: float | Array = axes(low=0.0, high=0.9, default=0.5)
+    max_failures: float | Array = axes(low=0.0, high=20.0, default=6.0)
 
     def init(self, spec: Spec, task: Task) -> State:
         """Intervals [0, H - h], and a baseline test everywhere."""

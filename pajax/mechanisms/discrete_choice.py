@@ -81,7 +81,10 @@ class State(NamedTuple):
 
 @pytree
 class DiscreteChoice:
-    """An estimator: a logit model of the agent's choices, fitted by optax (see the module).
+    """An estimator: a logit model of the agent's choices, fitted by optax.
+
+    Source: the model of McFadden (1974), asked by the up-and-down rule of Dixon and Mood (1948);
+    see `pajax.mechanisms.discrete_choice`.
 
     Attributes:
       first_offer: first offer, and first step, reward units.
@@ -95,12 +98,12 @@ class DiscreteChoice:
       memory: questions on each action that are kept.
     """
 
-    first_offer: Any = axes(low=1e-6, default=0.5)
-    burn: Any = axes(low=0.0, high=0.9, default=0.5)
-    confidence: Any = axes(low=0.0, default=2.0)
-    repeats: Any = axes(low=1.0, default=4.0)
-    max_repeats: Any = axes(low=1.0, default=12.0)
-    learning_rate: Any = axes(low=0.0, default=0.01)
+    first_offer: float | Array = axes(low=1e-6, default=0.5)
+    burn: float | Array = axes(low=0.0, high=0.9, default=0.5)
+    confidence: float | Array = axes(low=0.0, default=2.0)
+    repeats: float | Array = axes(low=1.0, default=4.0)
+    max_repeats: float | Array = axes(low=1.0, default=12.0)
+    learning_rate: float | Array = axes(low=0.0, default=0.01)
     optimiser: gradients.Optimiser = static(default=optax.adam)
     steps: int = static(default=2)
     memory: int = static(default=8)
@@ -291,6 +294,10 @@ def _slope(fit: Fit, memory: Memory, task: Task) -> Fit:
 
 @pytree
 class LogitTransfers(TwoPhase):
-    """Two phases, the first by maximum likelihood in a model of discrete choice."""
+    """Two phases, the first by maximum likelihood in a model of discrete choice.
+
+    Attributes:
+      estimator: a `DiscreteChoice`; the other fields are those of `TwoPhase`.
+    """
 
     estimator: Any = axes(default_factory=DiscreteChoice)

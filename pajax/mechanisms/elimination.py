@@ -39,7 +39,7 @@ In the pollution game it earns 87 % of W* (K = 3e4), but 84 % against Q-learning
 what SAMPLE and COMPARE once paid later in the episode, and which then takes 8 an episode.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -94,7 +94,9 @@ class State(NamedTuple):
 
 @pytree
 class EliminationPrincipal(Stateless):
-    """Eliminates arms in phases, by what the agent says of them (see the module).
+    """Eliminates arms in phases, by what the agent says of them.
+
+    Source: Liu and Ratliff, ICML 2025, arXiv:2412.16318 (see `pajax.mechanisms.elimination`).
 
     Attributes:
       plays: c, in T_m = c 4^m log T, rounds.
@@ -105,11 +107,11 @@ class EliminationPrincipal(Stateless):
       adapting_until: share of the K episodes with short stages (see `pajax.protocols.Mechanism`).
     """
 
-    plays: Any = axes(low=1e-06, default=0.5)
-    repeats: Any = axes(low=0.0, default=1.0)
-    safety: Any = axes(low=0.0, default=4.0)
-    lead: Any = axes(low=0.0, default=3.0)
-    bonus: Any = axes(low=0.0, default=0.5**0.5)
+    plays: float | Array = axes(low=1e-06, default=0.5)
+    repeats: float | Array = axes(low=0.0, default=1.0)
+    safety: float | Array = axes(low=0.0, default=4.0)
+    lead: float | Array = axes(low=0.0, default=3.0)
+    bonus: float | Array = axes(low=0.0, default=0.5**0.5)
     adapting_until: float = static(default=1.0)
 
     def init(self, spec: Spec) -> State:

@@ -33,7 +33,7 @@ it, the two learners leave it at 72 %, what laissez-faire earns; if the newest a
 margin is 0, at 78 and 85 %. In the pollution game it earns 86 to 87 % (K = 3e4).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -60,7 +60,10 @@ class State(NamedTuple):
 
 @pytree
 class EpsilonGreedyPrincipal(Stateless):
-    """Explores with random transfers, else pays for the best arm it knows of (see the module).
+    """Explores with random transfers, else pays for the best arm it knows of.
+
+    Source: Dogan, Shen and Aswani, 2023, arXiv:2304.07407 and arXiv:2308.06717 (see
+    `pajax.mechanisms.epsilon_greedy`).
 
     Attributes:
       exploration: m, in eps_t = min(1, m / sqrt(t)); None means A.
@@ -68,8 +71,8 @@ class EpsilonGreedyPrincipal(Stateless):
       adapting_until: share of the K episodes with short stages (see `pajax.protocols.Mechanism`).
     """
 
-    exploration: Any = axes(low=0.0, default=None)
-    margin: Any = axes(low=0.0, default=0.1)
+    exploration: float | Array | None = axes(low=0.0, default=None)
+    margin: float | Array = axes(low=0.0, default=0.1)
     adapting_until: float = static(default=1.0)
 
     def init(self, spec: Spec) -> State:

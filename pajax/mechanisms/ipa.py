@@ -23,9 +23,8 @@ UCBVI 19 of 20 runs stay below 95 % of W* (on average 74 %), against Q-learning 
 pollution game it earns 84 % against best responses, less than the best flat subsidy.
 """
 
-from typing import Any
-
 import jax.numpy as jnp
+from jax import Array
 
 from pajax._pytree import axes, pytree, static
 from pajax.mechanisms import stateless
@@ -35,14 +34,17 @@ from pajax.protocols import Spec
 
 @pytree
 class IPA(SearchThenBandit):
-    """Bisection and a bandit, for an agent that knows its game (see the module).
+    """Bisection and a bandit, for an agent that knows its game (see `pajax.mechanisms.ipa`).
+
+    Source: Scheid, Tiapkin, Boursier, Capitaine, El Mhamdi, Moulines, Jordan and Durmus, ICML 2024,
+    arXiv:2403.03811.
 
     Attributes:
       bonus: scale of the bandit's bonus; 2^(-1/2) is that of Hoeffding's inequality.
       adapting_until: share of the K episodes with short stages (see `pajax.protocols.Mechanism`).
     """
 
-    bonus: Any = axes(low=0.0, default=0.5**0.5)
+    bonus: float | Array = axes(low=0.0, default=0.5**0.5)
     adapting_until: float = static(default=1.0)
 
     def search(self, spec: Spec) -> Search:

@@ -42,7 +42,7 @@ def observe(known: OwnRewards, episode: Episode) -> OwnRewards:
     return OwnRewards(*lanes.add((known.sums, known.visits), cell, added))
 
 
-def optimistic(known: OwnRewards, scale: Array, confidence: Array) -> tuple[Array, Array]:
+def optimistic(known: OwnRewards, scale: Array | float, confidence: Array) -> tuple[Array, Array]:
     """The largest index and its own action, [H, S, A, ...] and int32 (ties to the lowest)."""
     mean = known.sums / jnp.maximum(known.visits, 1.0)
     index = jnp.minimum(mean + hoeffding_bonus(known.visits, scale, confidence), 1.0)

@@ -10,13 +10,11 @@ For *any* phi this is a potential-based shaping (Ng, Harada and Russell, 1999) o
 u + v, and kappa[h] depends on the step alone: the agent's gaps are those of welfare, whatever it is
 used to play. The principal pays kappa[h] a step to an agent that does not change, instead of v.
 
-The known game's tax is `transfers.pigouvian_transfers`, with phi the value of the welfare optimum.
-Here v is the optimistic estimate of `mechanisms.repricing`, P the estimated kernel, phi the
-value in them of the policy with the frequencies of the plays so far; what was never played is taken
-to be worth H - h.
+The known game's tax is `pajax.transfers.pigouvian_transfers`, with phi the value of the welfare
+optimum. Here v is the optimistic estimate of `pajax.mechanisms.repricing`, P the estimated kernel,
+phi the value in them of the policy with the frequencies of the plays so far; what was never played
+is taken to be worth H - h.
 """
-
-from typing import Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -32,17 +30,24 @@ from pajax.transfers import pigouvian_transfers
 
 @pytree
 class PigouvianTax(Repricing):
-    """Taxes what harms the principal, by its own estimates (see the module).
+    """Taxes what harms the principal, by its own estimates (see `pajax.mechanisms.pigouvian`).
+
+    Source: a tax in the sense of Pigou (1920), made payable as a potential-based shaping (Ng,
+    Harada and Russell, 1999).
 
     Attributes:
       own_bonus: scale of the optimism, reward units; 2^(-1/2) is that of Hoeffding's inequality.
     """
 
-    own_bonus: Any = axes(low=0.0, default=0.5**0.5)
+    own_bonus: float | Array = axes(low=0.0, default=0.5**0.5)
 
     @staticmethod
     def oracle(game: Game) -> FixedTransfers:
-        """The tax of the known game, for ever."""
+        """The tax of the known game, for ever (`pajax.transfers.pigouvian_transfers`).
+
+        Args:
+          game: the game.
+        """
         target = greedy(welfare_values(game).q_values)
         return FixedTransfers(
             transfer=pigouvian_transfers(game),

@@ -29,14 +29,20 @@ class State(NamedTuple):
 class Repricing:
     """The methods of a mechanism of this kind; a subclass says what `transfers` it posts.
 
-    Its estimate of v is optimistic, with a bonus of scale `own_bonus` (`mechanisms.own_actions`).
+    Its estimate of v is optimistic, with a bonus of scale `own_bonus`
+    (`pajax.mechanisms.own_actions`).
     """
 
     own_bonus: Any
     adapting_until = 0.0
 
     def transfers(self, state: State, rewards: Array) -> Array:
-        """What it would pay if its rewards were these: [H, S, A, ...] -> [H, S, A, ...]."""
+        """What it would pay if its rewards were these, [H, S, A, ...], in reward units.
+
+        Args:
+          state: what is known.
+          rewards: its own, [H, S, A, ...].
+        """
         raise NotImplementedError
 
     def init(self, spec: Spec) -> State:

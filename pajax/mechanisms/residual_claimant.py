@@ -9,8 +9,6 @@ which keeps nothing of v (the sale of the firm, without its price). The optimism
 what has looked bad by chance. With own actions v is that of the best one.
 """
 
-from typing import Any
-
 from jax import Array
 
 from pajax._pytree import axes, pytree
@@ -19,13 +17,16 @@ from pajax.mechanisms.repricing import Repricing, State
 
 @pytree
 class ResidualClaimant(Repricing):
-    """Pays the principal's own estimated reward on every action (see the module).
+    """Pays the principal's own estimated reward on every action.
+
+    The sale of the firm of contract theory, without its price (see
+    `pajax.mechanisms.residual_claimant`).
 
     Attributes:
       own_bonus: scale of the optimism, reward units; 2^(-1/2) is that of Hoeffding's inequality.
     """
 
-    own_bonus: Any = axes(low=0.0, default=0.5**0.5)
+    own_bonus: float | Array = axes(low=0.0, default=0.5**0.5)
 
     def transfers(self, state: State, rewards: Array) -> Array:
         """All of it."""

@@ -55,7 +55,11 @@ class SearchThenBandit(Stateless):
     bonus: Any
 
     def search(self, spec: Spec) -> Search:
-        """How it searches."""
+        """How it searches.
+
+        Args:
+          spec: the sizes of the game and of the run.
+        """
         raise NotImplementedError
 
     def init(self, spec: Spec) -> State:

@@ -69,15 +69,26 @@ class NoTransfer(_Static):
 
 @pytree
 class FixedTransfers(_Static):
-    """Posts given transfers for ever. `FixedTransfers.oracle(game)` knows the game."""
+    """Posts given transfers for ever. `FixedTransfers.oracle(game)` knows the game.
 
-    transfer: Array = axes("h", "s", "a", low=0.0)  # [H, S, A, ...]
-    target: Array = axes("h", "s", low=-1)  # int [H, S, ...], -1 where none
-    own_action: Array = axes("h", "s", low=0)  # int [H, S, ...]
+    Attributes:
+      transfer: [H, S, A, ...], reward units, at least 0.
+      target: int [H, S, ...], -1 where none.
+      own_action: int [H, S, ...].
+    """
+
+    transfer: Array = axes("h", "s", "a", low=0.0)
+    target: Array = axes("h", "s", low=-1)
+    own_action: Array = axes("h", "s", low=0)
 
     @staticmethod
     def make(transfer: Any, target: Any = None, own_action: Any = None) -> "FixedTransfers":
-        """Checked transfers [H, S, A, ...]; target (by default none) and own action, [H, S, ...].
+        """Given transfers, checked.
+
+        Args:
+          transfer: [H, S, A, ...], reward units, at least 0.
+          target: int [H, S, ...], -1 where none; by default none anywhere.
+          own_action: int [H, S, ...]; by default 0.
 
         Raises:
           ValueError: transfers are not finite, negative, or the shapes do not go together.
@@ -97,8 +108,12 @@ class FixedTransfers(_Static):
     def oracle(game: Game, margin: float | Array = 0.1) -> "FixedTransfers":
         """tau* + margin on the welfare-optimal action, 0 elsewhere (T2), (T3).
 
-        The agent is then strictly better off with the target everywhere, by `margin` (reward
-        units) or more; payments exceed the minimal ones by the margin a step.
+        The agent is then strictly better off with the target everywhere, by `margin` or more;
+        payments exceed the minimal ones by the margin a step.
+
+        Args:
+          game: the game.
+          margin: reward units, a number or [...].
         """
         target = planning.greedy(planning.welfare_values(game).q_values)
         least = transfers.minimal_transfers(game)
@@ -114,14 +129,23 @@ class FixedTransfers(_Static):
 
 @pytree
 class FlatTransfer(_Static):
-    """Pays one amount for one action, in every state and step: a flat subsidy."""
+    """Pays one amount for one action, in every state and step: a flat subsidy.
 
-    amount: Any = axes(low=0.0)  # reward units
-    action: Any = axes(low=0)  # int, the action paid for
+    Attributes:
+      amount: reward units, at least 0.
+      action: the one paid for, int.
+    """
+
+    amount: float | Array = axes(low=0.0)
+    action: int | Array = axes(low=0)
 
     @staticmethod
     def best(game: Game) -> "FlatTransfer":
-        """The flat subsidy with the best best-response welfare (`transfers.best_flat_contract`)."""
+        """The flat subsidy of the best welfare (`pajax.transfers.best_flat_contract`).
+
+        Args:
+          game: the game.
+        """
         contract = transfers.best_flat_contract(game)
         action = contract.target[0, 0]
         return FlatTransfer(amount=contract.transfer.max((0, 1, 2)), action=action)
@@ -142,7 +166,7 @@ class FlatTransfer(_Static):
 
 @pytree
 class QuantisedTransfers(_Static):
-    """Transfers of a few amounts (`transfers.quantised_contract`); an oracle, it takes the game.
+    """Transfers of a few amounts (`pajax.transfers.quantised_contract`); an oracle.
 
     Attributes:
       game: the game whose minimal transfers are quantised.
@@ -151,7 +175,7 @@ class QuantisedTransfers(_Static):
     """
 
     game: Game
-    margin: Any = axes(low=1e-6, default=0.02)
+    margin: float | Array = axes(low=1e-6, default=0.02)
     levels: int = static(default=4)
 
     def init(self, spec: Spec) -> Contract:
@@ -165,10 +189,13 @@ class QuantisedTransfers(_Static):
 class RobustSubsidy(_Static):
     """The best transfers against an agent that may forgo up to epsilon (T5); an oracle.
 
-    It pays on every action, as `transfers.robust_subsidy` says. A step off the welfare optimum then
-    costs the agent (1 - x) times what it costs welfare. With several own actions the principal
-    plays the best one for the target, while its guarantee counts the best one for the action that
-    is played: off the target it may net less.
+    It pays on every action, as `pajax.transfers.robust_subsidy` says. A step off the welfare
+    optimum then costs the agent (1 - x) times what it costs welfare. With several own actions the
+    principal plays the best one for the target, while its guarantee counts the best one for the
+    action that is played: off the target it may net less.
+
+    The question is that of *Optimal Robust Subsidy Policies for Irrational Agent in Principal-Agent
+    MDPs* (ICLR 2026), known here by its abstract; the answer is derived in `pajax.transfers`.
 
     Attributes:
       game: the game that the transfers are computed from.
@@ -176,7 +203,7 @@ class RobustSubsidy(_Static):
     """
 
     game: Game
-    epsilon: Any = axes(low=0.0, default=0.1)
+    epsilon: float | Array = axes(low=0.0, default=0.1)
 
     def init(self, spec: Spec) -> Contract:
         """The subsidy; the target is the welfare-optimal policy."""

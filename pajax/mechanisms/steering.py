@@ -1,4 +1,4 @@
-"""Steering long-run behaviour with estimated transfers (THEORY: section 4, PHASE 2).
+"""Steering long-run behaviour with estimated transfers.
 
 The principal plans optimistically on v - tau_hat, its own reward net of the estimated
 transfer, from the actions really played, and posts on the target it finds
@@ -13,7 +13,7 @@ Of several own actions it plays, at each (h, s), the one with the largest index 
 `pajax.mechanisms.own_actions`); the plan's v is that index.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -41,6 +41,8 @@ class State(NamedTuple):
 class OptimisticSteering:
     """Plans optimistically on what it nets, posts with the margin of (T4), and repairs.
 
+    Phase two of `TwoPhase` (see `pajax.mechanisms.steering`).
+
     Attributes:
       bonus: c2, scale of the plan's bonus c2 (H - h) sqrt(log K / N).
       own_bonus: scale of the bonus of an own action.
@@ -48,10 +50,10 @@ class OptimisticSteering:
       max_streak: longest streak of repairs that doubles the next one.
     """
 
-    bonus: Any = axes(low=0.0, default=0.1)
-    own_bonus: Any = axes(low=0.0, default=0.5**0.5)
-    repair_visits: Any = axes(low=1.0, default=20.0)
-    max_streak: Any = axes(low=0.0, high=20.0, default=6.0)
+    bonus: float | Array = axes(low=0.0, default=0.1)
+    own_bonus: float | Array = axes(low=0.0, default=0.5**0.5)
+    repair_visits: float | Array = axes(low=1.0, default=20.0)
+    max_streak: float | Array = axes(low=0.0, high=20.0, default=6.0)
 
     def init(self, spec: Spec) -> State:
         """No plan yet."""

@@ -1,4 +1,4 @@
-"""The two-phase mechanism: estimate the smallest transfers, then steer (THEORY: section 4).
+"""The two-phase mechanism: estimate the smallest transfers, then steer.
 
 Order "parallel" estimates all steps at once, and verifies what it finds: the practical default.
 Order "backward" estimates step H-1 first and posts nothing later than the step at work, so that
@@ -51,41 +51,47 @@ class State(NamedTuple):
 
 @pytree
 class TwoPhase:
-    """The two-phase mechanism of arXiv:2601.03451, as THEORY section 4 derives it.
+    """The two-phase mechanism of Helou (2026), arXiv:2601.03451.
 
-    Attributes (numbers, so that they can be swept; None means the default in brackets, the second
-    for bandits, S = H = 1):
-      width: w, accuracy of a transfer, reward units [2 K^(-1/4); K^(-1/4)].
-      test_visits: n, visits of a test at the final accuracy [K^(1/2) / 4; K^(1/2)].
-      min_visits: nmin, least visits of a test [20; 50]; use 100 for restarting or contract-blind
-        agents.
+    `pajax.mechanisms.two_phase` has its phases; details and constants are pajax's own. Numbers are
+    fields that can be swept. Of two defaults in brackets, the second is for bandits, S = H = 1.
+
+    Attributes:
+      width: w, accuracy of a transfer, reward units; None for [2 K^(-1/4); K^(-1/4)].
+      test_visits: n, visits of a test at the final accuracy; None for [K^(1/2) / 4; K^(1/2)].
+      min_visits: nmin, least visits of a test; None for [20; 50]. Use 100 for restarting or
+        contract-blind agents.
       margin: gamma, reward units, posted above hi.
       cap: share of the K episodes after which phase one stops.
       roll_in: subsidy of the roll-in, reward units (backward).
       roll_in_bonus: scale of the optimistic bonus in the roll-in's plan (backward).
       roll_in_episodes: episodes between two plans of the roll-in (backward).
-      estimator: how tau* is estimated, an `Estimator`.
-      steering: how phase two is played, a `Steering`.
+      estimator: how tau* is estimated, an `Estimator` (see `pajax.mechanisms.base`).
+      steering: how phase two is played, a `Steering` (likewise).
       order: "parallel" or "backward".
       adapting_until: share of the K episodes with short stages (see `pajax.protocols.Mechanism`);
         raise it with `cap`.
     """
 
-    width: Any = axes(low=1e-06, default=None)
-    test_visits: Any = axes(low=1.0, default=None)
-    min_visits: Any = axes(low=1.0, default=None)
-    margin: Any = axes(low=0.0, default=0.1)
-    cap: Any = axes(low=0.0, high=1.0, default=0.5)
-    roll_in: Any = axes(low=0.0, default=1.0)
-    roll_in_bonus: Any = axes(low=0.0, default=0.1)
-    roll_in_episodes: Any = axes(low=1.0, default=50.0)
+    width: float | Array | None = axes(low=1e-06, default=None)
+    test_visits: float | Array | None = axes(low=1.0, default=None)
+    min_visits: float | Array | None = axes(low=1.0, default=None)
+    margin: float | Array = axes(low=0.0, default=0.1)
+    cap: float | Array = axes(low=0.0, high=1.0, default=0.5)
+    roll_in: float | Array = axes(low=0.0, default=1.0)
+    roll_in_bonus: float | Array = axes(low=0.0, default=0.1)
+    roll_in_episodes: float | Array = axes(low=1.0, default=50.0)
     estimator: Any = axes(default_factory=Bisection)
     steering: Any = axes(default_factory=OptimisticSteering)
     order: str = static(default="parallel", choices=ORDERS)
     adapting_until: float = static(default=0.5)
 
     def init(self, spec: Spec) -> State:
-        """Nothing known."""
+        """Nothing known.
+
+        Raises:
+          ValueError: the estimator or the steering lacks a method.
+        """
         _checks.methods("estimator", self.estimator, ESTIMATOR_METHODS)
         _checks.methods("steering", self.steering, STEERING_METHODS)
         task = self._task(spec)
@@ -135,7 +141,11 @@ class TwoPhase:
         return Report(state.is_estimating, estimate.transfer, estimate.is_resolved)
 
     def terms(self, spec: Spec) -> dict[str, Any]:
-        """What the bounds on it are in (see `pajax.bounds`)."""
+        """What the bounds on it are in (see `pajax.bounds`): numbers by name.
+
+        Args:
+          spec: the sizes of the game and of the run.
+        """
         task = self._task(spec)
         return {
             "width": task.width,

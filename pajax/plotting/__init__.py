@@ -1,11 +1,11 @@
 """Figures of studies: every function takes and returns a Matplotlib Axes, `overview` a Figure.
 
-    regret, welfare, local_exponent   curves against episodes, one line a mechanism
-    scaling, frontier                 final values against a swept parameter, and each other
-    transfer_error, transfers         estimates of tau* from the tables of `pajax.examine`
-    visitation                        states and actions visited before and after learning
-    overview                          a study at a glance
-    actions, insurance_fit            what was played in logged runs; the fit of a game
+- `regret`, `welfare`, `local_exponent`: curves against episodes, one line a mechanism
+- `scaling`, `frontier`: final values against a swept parameter, and each other
+- `transfer_error`, `transfers`: estimates of tau* from the tables of `pajax.examine`
+- `visitation`: states and actions visited before and after learning
+- `overview`: a study at a glance
+- `actions`, `insurance_fit`: what was played in logged runs; the fit of a game
 
 Every band and bar says in its caption what it covers. Runs that were not done do not count, and
 captions say how many were. A mechanism has one colour, dash and marker wherever it appears in the

@@ -17,6 +17,7 @@ Limits = tuple[float, float]
 
 NUM_MARKERS = 7  # a line
 LOG_SPREAD = 8.0  # numbers that differ by more go on a log axis
+MOST_TICKS = 8  # of a sweep; more numbers have the ticks of the axis
 
 
 def new_axes(height: float | None = None) -> Axes:
@@ -60,6 +61,22 @@ def scale_of(numbers: Any) -> str:
     if numbers.size == 0 or numbers.min() <= 0:
         return "linear"
     return "log" if numbers.max() / numbers.min() > LOG_SPREAD else "linear"
+
+
+def mark_numbers(ax: Axes, numbers: Any) -> None:
+    """Ticks at the numbers of a sweep, if they are few: a log axis of a decade has hardly any."""
+    few = np.unique(np.asarray(numbers, np.float64))
+    if len(few) <= MOST_TICKS:
+        ax.set_xticks(few, labels=[_short(number) for number in few])
+        ax.minorticks_off()
+
+
+def _short(number: float) -> str:
+    """50000 as 50k, 1000000 as 1M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(number) >= size:
+            return f"{number / size:.4g}{letter}"
+    return f"{number:.4g}"
 
 
 def room(numbers: Any, scale: str, share: float = 0.07) -> Limits:

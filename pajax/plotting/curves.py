@@ -59,6 +59,9 @@ def regret(
     their room, there are none. A log axis has no place for zero: a mean of at most zero is left out
     (and a mechanism with none above says so in the legend), and a band that reaches zero is cut at
     the lower edge.
+
+    Raises:
+      ValueError: `agent`, `game`, `band` or `variable` is unknown, or a bound is on another one.
     """
     here = cell(check_bands(ds, band), agent, game)
     check_variable(ds, variable)
@@ -87,7 +90,17 @@ def welfare(
 
     A point is the mean share over the episodes since the checkpoint before it. Reference lines: all
     of the optimal welfare W*, and laissez-faire (an agent that plays its best without transfers).
-    Bands are pointwise t intervals. Arguments as in `regret`.
+    Bands are pointwise t intervals.
+
+    Args:
+      ds: from `pajax.study`; not changed.
+      agent: its name; may be left out if the Dataset has one agent.
+      game: its label; by default the first.
+      ax: where to draw; by default a new Axes with the legend beside it.
+      level: coverage of the bands, in (0, 1).
+
+    Raises:
+      ValueError: `agent` or `game` is unknown.
     """
     here = cell(ds, agent, game)
     words = f"mean over {seeds(here)}; {NO_SHARES}"

@@ -49,6 +49,9 @@ def transfer_error(
     |estimate - tau*|, its visits N are those of (h, s). Lines are medians over the cells in bins of
     N, four in a tenfold; the shade is between quantiles and is no interval for the median. What is
     zero has no place on a log axis: such a median is left out, such a quantile cut at the edge.
+
+    Raises:
+      ValueError: `agent` is unknown, or `share` or `kappa` is out of its range.
     """
     _checks.require(0 < share < 1, "share", share, "lie strictly between 0 and 1")
     _checks.require(0 <= kappa < 1, "kappa", kappa, "lie in [0, 1)")

@@ -42,6 +42,9 @@ def local_exponent(
     (`pajax.statistics.local_exponents`); its band covers the slope at that checkpoint alone, by a
     bootstrap of whole runs. There is no point where the window has no positive mean, and no
     band for moments. Reference lines: 1/2, 2/3, 3/4 (T8), and 1, regret that does not slow down.
+
+    Raises:
+      ValueError: `agent`, `game` or `variable` is unknown, or `decades` is out of its range.
     """
     here = cell(ds, agent, game)
     check_variable(ds, variable)

@@ -14,7 +14,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from pajax import _checks, statistics
-from pajax.plotting.axes import legend_beside, note, prepare, room, scale_of, union
+from pajax.plotting.axes import legend_beside, mark_numbers, note, prepare, room, scale_of, union
 from pajax.plotting.cells import (
     cell,
     check_variable,
@@ -69,7 +69,11 @@ def scaling(
       ax: where to draw; by default a new Axes with the legend beside it.
       level: coverage of the t interval of each point, in (0, 1).
 
-    An axis is logarithmic if its numbers are positive and differ by more than a factor of eight.
+    An axis is logarithmic if its numbers are positive and differ by more than a factor of eight;
+    the vertical one also if the other is, so that a power of it is a line.
+
+    Raises:
+      ValueError: `agent`, `mechanism`, `game` or `variable` is unknown, or `over` is no sweep.
     """
     check_variable(ds, variable)
     here = _selected(ds, over, agent, mechanism, game)
@@ -77,11 +81,14 @@ def scaling(
     lines = list(_lines(here, sweep, variable, is_rate, level))
     xscale = scale_of(np.concatenate([line.numbers for line in lines]))
     ends = np.concatenate([np.ravel(line.values) for line in lines])
-    yscale = scale_of(np.concatenate([line.values.value for line in lines]))
+    values = np.concatenate([line.values.value for line in lines])
+    is_power = xscale == "log" and not np.any(values <= 0)  # a power law is to be a line
+    yscale = "log" if is_power else scale_of(values)
     ax, previous = prepare(ax, xscale, yscale)
     for place, line in enumerate(lines):
         _draw(ax, place, line, yscale)
     ax.set_ylim(union(room(ends, yscale), previous))
+    mark_numbers(ax, np.concatenate([line.numbers for line in lines]))
     ax.set_xlabel(sweep.name.replace("_", " "))
     ax.set_ylabel(quantity(variable).label(is_rate))
     return legend_beside(ax, _caption(here, sweep, level))
@@ -113,6 +120,9 @@ def frontier(
     ends of their range. The star at (0, 0) stands
     for the best of both: no welfare lost and, by "principal_regret", none of the surplus of (T3);
     payments of zero with it are out of reach wherever transfers are needed.
+
+    Raises:
+      ValueError: `agent` or `game` is unknown, or `over` is no sweep over mechanisms.
     """
     check_variable(ds, variable)
     here = cell(ds, agent, game)

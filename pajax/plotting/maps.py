@@ -50,6 +50,9 @@ def transfers(
     Numbers stand in the cells if they fit. Cells that most seeds have not resolved are hatched;
     those without an estimate are left white. Larger transfers are lighter, larger errors darker,
     also in grey; the sign of an error is by its number, and by colour alone where it does not fit.
+
+    Raises:
+      ValueError: `show`, `agent`, `mechanism` or `episode` is unknown.
     """
     _checks.choice("show", show, _SHOWN)
     here = _at(one_pair(tables, agent, mechanism), episode)

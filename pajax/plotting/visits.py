@@ -52,6 +52,9 @@ def visitation(
     (h, s), hatched, and of the late ones. Their parts are the actions played, the first below. A
     black line across both is the share under a welfare-optimal policy. Windows end and begin at the
     checkpoints nearest to theirs; means over seeds.
+
+    Raises:
+      ValueError: `agent` or `mechanism` is unknown, or `window` or `steps` is out of its range.
     """
     _checks.require(0 < window <= 0.5, "window", window, "lie in (0, 1/2]")
     here = one_pair(tables, agent, mechanism)

@@ -113,9 +113,10 @@ def _section(source: Source, anchor: str, is_alone: bool) -> Section:
     """A study; figures agent by agent if the page is about it alone."""
     ds = source.dataset
     own = figures.by_agent(ds, anchor) if is_alone else []
+    length = "" if is_alone else f", K = {int(ds['episode'][-1]):,}"
     return Section(
         anchor=anchor,
-        name=source.name,
+        name=source.name + length,
         facts=_facts(ds),
         state=contents.state(ds),
         games=contents.games(ds),

@@ -4,10 +4,10 @@ What an interval speaks about. The seeds of a study are independent replicates o
 agent under one mechanism in one game. The games of a study may be a sample of a population of
 games: they are clusters of runs. So there are two kinds of intervals,
 
-    over seeds   `mean_interval`, `growth_exponent`, `local_exponents`, `simultaneous_band`, and
-                 `X_over_runs` of a Dataset: a parameter of one cell, over all the seeds one might
-                 have drawn; it says nothing about other games
-    over games   `cluster_interval`, and `X_over_games`: a mean over the population of games
+- over seeds, `mean_interval`, `growth_exponent`, `local_exponents`, `simultaneous_band`, and
+  `X_over_runs` of a Dataset: a parameter of one cell, over all the seeds one might have drawn; it
+  says nothing about other games
+- over games, `cluster_interval`, and `X_over_games`: a mean over the population of games
 
 each covering its parameter with about the stated probability. Each is for one number, on its own,
 unless its docstring says that it is simultaneous. How well each covers, by simulation, is in

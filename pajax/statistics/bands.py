@@ -32,13 +32,16 @@ def simultaneous_band(
       level: coverage, in (0, 1).
       scale: "linear" for mean +- c se; "log" for the same of the log of the mean, which suits
         positive curves with a logarithmic axis: the band is then always positive.
-      num_resamples: bootstrap resamples.
-      seed: of the resampling; the same seed gives the same band.
+      num_resamples: bootstrap resamples, at least 1.
+      seed: of the resampling, at least 0; the same seed gives the same band.
 
     Returns:
       Arrays [episode]. Ends are NaN with a single run, where a run is not finite, and with
       scale="log" where the mean of some n - 1 of the runs is not positive; the band then covers
       the curve at all other points. It has width zero, exactly, where all runs are equal.
+
+    Raises:
+      ValueError: `samples` has other axes or no seed, or an option is out of its range.
     """
     check_level(level)
     _checks.choice("scale", scale, SCALES)

@@ -27,9 +27,15 @@ from pajax.studies.results import is_moments, was_run
 def replicates(ds: xr.Dataset, name: str) -> Replicates:
     """What is known of a variable in the runs of each cell that were done, as DataArrays.
 
-    The dims are those of the variable without `seed`. A Dataset of moments has NAME, NAME_sd (else
-    the standard deviation is unknown) and NAME_runs (else all of `num_runs` have the variable).
-    Errors of transfers are over the runs that have one.
+    A Dataset of moments has NAME, NAME_sd (else the standard deviation is unknown) and NAME_runs
+    (else all of `num_runs` have the variable). Errors of transfers are over the runs that have one.
+
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable.
+
+    Returns:
+      Mean, standard deviation and number, with the dims of the variable without `seed`.
     """
     if is_moments(ds):
         sd = ds.get(f"{name}_sd", xr.full_like(ds[name], np.nan))
@@ -51,17 +57,40 @@ def mean_over_runs(ds: xr.Dataset, name: str, level: float = 0.95) -> Estimate:
 
     Each interval covers the mean over all the seeds one might have drawn, for its own cell and
     checkpoint.
+
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable.
+      level: coverage, in (0, 1).
+
+    Returns:
+      DataArrays with the dims of the variable without `seed`, in its unit.
+
+    Raises:
+      ValueError: `level` is out of its range.
     """
     interval = functools.partial(t_interval, level=level)
     return Estimate(*xr.apply_ufunc(interval, *replicates(ds, name), output_core_dims=[[], [], []]))
 
 
 def mean_over_games(ds: xr.Dataset, name: str, level: float = 0.95, **options: Any) -> Estimate:
-    """Mean of a variable over games and seeds, without the dim `game`, by `cluster_interval`.
+    """Mean of a variable over games and seeds, by `cluster_interval`.
 
     Each interval covers the mean over the population that the games come from, for its own agent,
     mechanism and checkpoint. A game counts with the mean of its runs, and not if it has none (or
-    none that has the variable, for errors of transfers). `options` are those of `cluster_interval`.
+    none that has the variable, for errors of transfers).
+
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable.
+      level: coverage, in (0, 1).
+      options: `num_resamples` and `seed` of `cluster_interval`.
+
+    Returns:
+      DataArrays with the dims of the variable without `game` and `seed`, in its unit.
+
+    Raises:
+      ValueError: an option is out of its range.
     """
     of_games = replicates(ds, name)
     return _over_games(of_games.mean, of_games.number, level, options)
@@ -73,6 +102,20 @@ def band_over_runs(
     """Mean curve of a variable in each cell, with the `simultaneous_band` that covers it whole.
 
     Each band covers the mean curve of its own cell, over all the seeds one might have drawn.
+
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable.
+      level: coverage, in (0, 1).
+      scale: "linear" or "log", as in `simultaneous_band`.
+      options: `num_resamples` and `seed` of `simultaneous_band`.
+
+    Returns:
+      DataArrays [game, agent, mechanism, episode], in the variable's unit; of moments, and of cells
+      with a single run, the ends are NaN.
+
+    Raises:
+      ValueError: an option is out of its range.
     """
     band = functools.partial(bands.simultaneous_band, level=level, scale=scale, **options)
     return _of_curves(band, ds, name, ["episode"])
@@ -81,10 +124,22 @@ def band_over_runs(
 def exponent_over_runs(
     ds: xr.Dataset, name: str = "welfare_regret", level: float = 0.95, **options: Any
 ) -> Estimate:
-    """`growth_exponent` of a variable in each cell, [game, agent, mechanism].
+    """`growth_exponent` of a variable in each cell.
 
     Each interval covers the exponent of the mean over all the seeds one might have drawn, for its
-    own cell. `options` are those of `growth_exponent`.
+    own cell.
+
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable, one that accumulates over episodes.
+      level: coverage, in (0, 1).
+      options: `decades`, `num_resamples` and `seed` of `growth_exponent`.
+
+    Returns:
+      DataArrays [game, agent, mechanism]; of moments the ends are NaN.
+
+    Raises:
+      ValueError: an option is out of its range.
     """
     found = functools.partial(
         exponents.growth_exponent, episodes=ds["episode"].to_numpy(), level=level, **options
@@ -103,7 +158,17 @@ def exponent_over_games(
     """Mean over games of the `growth_exponent` of a variable, [agent, mechanism].
 
     Each interval covers the mean exponent over the population that the games come from, at as many
-    seeds a game. Games without runs do not count. `options` are those of `cluster_interval`.
+    seeds a game. Games without runs do not count.
+
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable, one that accumulates over episodes.
+      level: coverage, in (0, 1).
+      decades: length of the window in powers of ten, above 0, as in `growth_exponent`.
+      options: `num_resamples` and `seed` of `cluster_interval`.
+
+    Raises:
+      ValueError: an option is out of its range.
     """
     value = functools.partial(
         exponents.exponent_of, episodes=ds["episode"].to_numpy(), decades=decades
@@ -117,7 +182,15 @@ def local_exponents_over_runs(
 ) -> Estimate:
     """`local_exponents` of a variable in each cell, [game, agent, mechanism, episode].
 
-    `options` are those of `local_exponents`, which says what the intervals cover.
+    Args:
+      ds: from `pajax.study`.
+      name: of the variable, one that accumulates over episodes.
+      level: coverage, in (0, 1).
+      options: `decades`, `simultaneous`, `num_resamples` and `seed` of `local_exponents`, which
+        says what the intervals cover.
+
+    Raises:
+      ValueError: an option is out of its range.
     """
     found = functools.partial(
         exponents.local_exponents, episodes=ds["episode"].to_numpy(), level=level, **options
@@ -126,17 +199,30 @@ def local_exponents_over_runs(
 
 
 def num_runs(ds: xr.Dataset) -> xr.DataArray:
-    """How many runs of each cell were done, [game, agent, mechanism]."""
+    """How many runs of each cell were done, [game, agent, mechanism].
+
+    Args:
+      ds: from `pajax.study`.
+    """
     return ds["num_runs"] if is_moments(ds) else was_run(ds).sum("seed")
 
 
 def num_seeds(ds: xr.Dataset) -> int:
-    """How many runs of each cell the study asked for."""
+    """How many runs of each cell the study asked for.
+
+    Args:
+      ds: from `pajax.study`.
+    """
     return int(ds.attrs["num_seeds"] if is_moments(ds) else ds.sizes["seed"])
 
 
 def runs_in_words(numbers: ArrayLike, asked: int) -> str:
-    """How many runs cells have that have any, such as "64", "40 of 64" or "3 to 40 of 64"."""
+    """How many runs cells have that have any, such as "64", "40 of 64" or "3 to 40 of 64".
+
+    Args:
+      numbers: of runs done, one for each cell, any shape.
+      asked: runs of each cell that the study asked for.
+    """
     numbers = np.asarray(numbers)
     found = numbers[numbers > 0]
     low, high = (found.min(), found.max()) if found.size else (0, 0)

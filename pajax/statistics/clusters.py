@@ -38,12 +38,15 @@ def cluster_interval(
       samples: [game, seed, ...]; what follows is treated each on its own.
       level: coverage, in (0, 1).
       where: the runs that count, broadcast against `samples`; a game without any does not count.
-      num_resamples: bootstrap resamples.
-      seed: of the resampling; the same seed gives the same interval.
+      num_resamples: bootstrap resamples, at least 1.
+      seed: of the resampling, at least 0; the same seed gives the same interval.
 
     Returns:
       Arrays [...]. One game has NaN ends, none a NaN mean too; a non-finite number that counts
       makes all three NaN. Equal games give an interval of width zero, exactly.
+
+    Raises:
+      ValueError: `samples` has fewer than two axes, or an option is out of its range.
     """
     samples = np.asarray(samples, np.float64)
     is_sample = samples.ndim >= 2

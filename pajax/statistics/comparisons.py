@@ -75,32 +75,37 @@ def compare(
       mechanisms: likewise.
       episode: the checkpoint; the last by default.
       level: coverage of intervals, in (0, 1).
-      num_permutations: all sign flips are made if there are no more, else so many at random.
+      num_permutations: all sign flips are made if there are no more, else so many at random; at
+        least 2.
       seed: of flips and resamples; the same seed gives the same table.
 
     Returns:
       A row for each agent (mechanism), two mechanisms (agents), and game; and, if there are several
       games, one over "all" games. Columns:
 
-        agent or mechanism, first, second, game
-        num_pairs           pairs of runs of which both were done; over games, number of games
-        mean_first, mean_second
-        difference, _low, _high   mean of first less second. In a game the t interval of the pairs:
-                            it covers the difference of means over seeds, in this game. Over games,
-                            by `cluster_interval`, the mean difference over the population of games
-        p_value             of no difference, by sign flips
-        p_holm              Holm's correction over all rows with a single game, or over all rows
-                            over games: two families, each with its own error rate
-        effect_size         Hedges' g of the pairs; infinite if all differ by the same
-        share_less, _low, _high   share of the pairs (games) in which the first has less, that of
-                            all that might have been drawn is covered by Clopper and Pearson's
-        variance_ratio      variance of the difference if runs were not paired, over that of the
-                            pairs: how many times as many unpaired runs would tell as much. Of games
-                            likewise; NaN if pairs do not vary
+      - `agent` or `mechanism`, `first`, `second`, `game`
+      - `num_pairs`: pairs of runs of which both were done; over games, number of games.
+      - `mean_first`, `mean_second`
+      - `difference`, `difference_low`, `difference_high`: mean of first less second. In a game the
+        t interval of the pairs: it covers the difference of means over seeds, in this game. Over
+        games, by `cluster_interval`, the mean difference over the population of games.
+      - `p_value`: of no difference, by sign flips.
+      - `p_holm`: Holm's correction over all rows with a single game, or over all rows over games:
+        two families, each with its own error rate.
+      - `effect_size`: Hedges' g of the pairs; infinite if all differ by the same.
+      - `share_less`, `share_less_low`, `share_less_high`: share of the pairs (games) in which the
+        first has less; that of all that might have been drawn is covered by Clopper and Pearson's.
+      - `variance_ratio`: variance of the difference if runs were not paired, over that of the
+        pairs: how many times as many unpaired runs would tell as much. Of games likewise; NaN if
+        pairs do not vary.
 
       What too few pairs cannot tell is NaN: interval and variance ratio of one, effect size of two.
       Of moments there are no pairs: in a game the means and their difference are known, and nothing
       else; over games all is known. A number that is not finite makes its rows NaN.
+
+    Raises:
+      ValueError: `episode` is no checkpoint, there is nothing to compare, or an option is out of
+        its range.
     """
     check_level(level)
     _checks.choice("of", of, ("agent", "mechanism"))
@@ -133,7 +138,8 @@ def sign_flip_test(
 ) -> np.ndarray:
     """Two-sided p-values of a mean of zero, by flipping signs along the first axis.
 
-    Under differences that are independent and symmetric about 0, P(p <= alpha) <= alpha.
+    Under differences that are independent and symmetric about 0, P(p <= alpha) <= alpha (Phipson
+    and Smyth, 2010).
 
     Args:
       differences: [replicate, ...]; what follows is tested each on its own, with the same flips.
@@ -143,6 +149,9 @@ def sign_flip_test(
 
     Returns:
       [...], at least 1 / (number of flips); NaN where a difference is not finite.
+
+    Raises:
+      ValueError: `differences` has no replicate.
     """
     differences = np.asarray(differences, np.float64)
     is_sample = differences.ndim > 0 and len(differences) > 0
@@ -161,10 +170,16 @@ def sign_flip_test(
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Holm's correction of a family of p-values, of any shape; NaN counts as no test.
+    """Holm's correction (1979) of a family of p-values; NaN counts as no test.
 
     Where the result is at most alpha, the hypothesis is rejected; with probability of at least
     1 - alpha none that is true is.
+
+    Args:
+      p_values: in [0, 1] or NaN, any shape; all are one family.
+
+    Returns:
+      Corrected p-values of the same shape, in [0, 1], NaN where they were.
     """
     p_values = np.asarray(p_values, np.float64)
     known = np.isfinite(p_values)

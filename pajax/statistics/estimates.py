@@ -17,15 +17,27 @@ from pajax import _checks
 
 
 class Replicates(NamedTuple):
-    """What is known of some replicates: float64 each, or arrays if many; NaN where unknown."""
+    """What is known of some replicates: float64 each, or arrays if many; NaN where unknown.
+
+    Attributes:
+      mean: of the replicates, in their unit.
+      sd: their standard deviation, with n - 1.
+      number: n.
+    """
 
     mean: Any
-    sd: Any  # standard deviation, with n - 1
+    sd: Any
     number: Any
 
 
 class Estimate(NamedTuple):
-    """A number and the two ends of its interval: float64, or arrays if many; NaN where unknown."""
+    """A number and the two ends of its interval: float64, or arrays if many; NaN where unknown.
+
+    Attributes:
+      value: the number.
+      low: lower end, in the same unit.
+      high: upper end.
+    """
 
     value: Any
     low: Any
@@ -46,14 +58,28 @@ def mean_interval(
       level: coverage, in (0, 1).
       where: the replicates that count, broadcast against `samples`; all by default.
 
-    One replicate has NaN ends, none a NaN mean too; a non-finite replicate that counts makes all
-    three NaN. Equal replicates give an interval of width zero, exactly.
+    Returns:
+      Arrays without `axis`. One replicate has NaN ends, none a NaN mean too; a non-finite replicate
+      that counts makes all three NaN. Equal replicates give an interval of width zero, exactly.
+
+    Raises:
+      ValueError: `level` is out of its range.
     """
     return t_interval(*describe(samples, axis, where), level)
 
 
 def t_interval(mean: ArrayLike, sd: ArrayLike, number: ArrayLike, level: float = 0.95) -> Estimate:
-    """What `mean_interval` gives for replicates of which only these are known."""
+    """What `mean_interval` gives for replicates of which only these are known.
+
+    Args:
+      mean: of the replicates, any shape.
+      sd: their standard deviation, with n - 1, broadcast against `mean`.
+      number: n, likewise.
+      level: coverage, in (0, 1).
+
+    Raises:
+      ValueError: `level` is out of its range.
+    """
     check_level(level)
     mean, number = np.asarray(mean), np.asarray(number)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -90,7 +116,11 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95
       trials: how many, whole numbers of at least 0, broadcast against `successes`.
       level: coverage, in (0, 1).
 
-    No trials have a NaN share and the interval [0, 1].
+    Returns:
+      Arrays of the broadcast shape, in [0, 1]. No trials have a NaN share and the interval [0, 1].
+
+    Raises:
+      ValueError: counts are not whole or do not fit, or `level` is out of its range.
     """
     check_level(level)
     wins, number = np.broadcast_arrays(
@@ -105,7 +135,7 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = 0.95
         share = wins / np.where(number > 0, number, np.nan)
     low = np.where(wins > 0, scipy.stats.beta.ppf(tail, np.maximum(wins, 1), losses + 1), 0.0)
     high = np.where(losses > 0, scipy.stats.beta.isf(tail, wins + 1, np.maximum(losses, 1)), 1.0)
-    return Estimate(share, low, high)
+    return Estimate(*(end[()] for end in (share, low, high)))  # numbers rather than 0-d arrays
 
 
 def check_level(level: float) -> None:

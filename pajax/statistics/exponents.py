@@ -29,7 +29,7 @@ def growth_exponent(
 ) -> Estimate:
     """Slope of log mean regret on log episodes late in a run, with a bootstrap interval.
 
-    Least squares over the checkpoints in [K / 10**decades, K], each with the same weight.
+    Least squares over the checkpoints in [K / 10^decades, K], each with the same weight.
 
     Of one game: the interval is value +- c se, with the jackknife's standard error and c from the
     studentised bootstrap over whole runs (`pajax.statistics.resampling`), all checkpoints of a run
@@ -47,13 +47,17 @@ def growth_exponent(
       episodes: [episode], the checkpoints: positive and increasing; the last is K.
       decades: length of the window in powers of ten, above 0.
       level: coverage, in (0, 1).
-      num_resamples: bootstrap resamples.
-      seed: of the resampling; the same seed gives the same interval.
+      num_resamples: bootstrap resamples, at least 1.
+      seed: of the resampling, at least 0; the same seed gives the same interval.
 
-    All three numbers are NaN if the mean regret of a game is not positive and finite throughout the
-    window (an oracle may have none) or the window holds fewer than two checkpoints. The ends alone
-    are NaN with a single seed (or game, of games), or if without one of the seeds the mean is not
-    positive.
+    Returns:
+      Three numbers. All are NaN if the mean regret of a game is not positive and finite throughout
+      the window (an oracle may have none) or the window holds fewer than two checkpoints. The ends
+      alone are NaN with a single seed (or game, of games), or if without one of the seeds the mean
+      is not positive.
+
+    Raises:
+      ValueError: shapes do not go together, or an option is out of its range.
     """
     regret, episodes = _check_curves(regret, episodes)
     _check_options(decades, level)
@@ -76,7 +80,7 @@ def local_exponents(
 ) -> Estimate:
     """Slope of log mean regret over the window that ends at each checkpoint, with intervals.
 
-    At checkpoint t it is the `growth_exponent` over [t / 10**decades, t]: what a study with K = t
+    At checkpoint t it is the `growth_exponent` over [t / 10^decades, t]: what a study with K = t
     would have found. Intervals are as of `growth_exponent`, each for its own checkpoint; or, with
     `simultaneous`, a band that covers the whole curve of slopes at once, as `simultaneous_band`
     does a mean; with fewer than some 64 seeds of very skew regret it covers less often, as slopes
@@ -88,12 +92,15 @@ def local_exponents(
       decades: length of the windows in powers of ten, above 0.
       level: coverage, in (0, 1).
       simultaneous: whether intervals cover together, instead of each on its own.
-      num_resamples: bootstrap resamples.
-      seed: of the resampling; the same seed gives the same intervals.
+      num_resamples: bootstrap resamples, at least 1.
+      seed: of the resampling, at least 0; the same seed gives the same intervals.
 
     Returns:
       Arrays [episode]. NaN where the window begins before the first checkpoint, holds fewer than
       two, or has a mean that is not positive and finite; ends as of `growth_exponent`.
+
+    Raises:
+      ValueError: shapes do not go together, or an option is out of its range.
     """
     regret, episodes = _check_curves(regret, episodes)
     is_one = regret.ndim == 2

@@ -12,9 +12,16 @@ from pajax import _checks
 def welfare_share(ds: xr.Dataset) -> xr.DataArray:
     """Share of W* earned between one checkpoint and the next: 1 - d regret / (W* d episodes).
 
-    Dims [game, agent, mechanism, seed, episode], a share labelled by the checkpoint that ends its
-    interval; the first interval starts at episode 0. At most 1, up to rounding. Of moments, that of
-    the mean over runs, without the dim `seed`.
+    Args:
+      ds: from `pajax.study`.
+
+    Returns:
+      [game, agent, mechanism, seed, episode], a share labelled by the checkpoint that ends its
+      interval; the first interval starts at episode 0. At most 1, up to rounding. Of moments, that
+      of the mean over runs, without the dim `seed`.
+
+    Raises:
+      ValueError: the Dataset is one of `by_horizon`.
     """
     episodes, regret = _checkpoints(ds), ds["welfare_regret"]
     earlier = regret.shift(episode=1, fill_value=0.0)
@@ -23,11 +30,20 @@ def welfare_share(ds: xr.Dataset) -> xr.DataArray:
 
 
 def late_share(ds: xr.Dataset, share: float = 0.1) -> xr.DataArray:
-    """Share of W* earned over the last `share` of the episodes, [game, agent, mechanism, seed].
+    """Share of W* earned over the last episodes: 1 - (regret in them / their number) / W*.
 
-    That is 1 - (regret in them / their number) / W*. They start at the checkpoint (or episode 0)
-    nearest to (1 - share) K, the earlier of two equally near. Of moments, that of the mean over
-    runs, without the dim `seed`.
+    They start at the checkpoint (or episode 0) nearest to (1 - share) K, the earlier of two equally
+    near.
+
+    Args:
+      ds: from `pajax.study`.
+      share: of the episodes, in (0, 1].
+
+    Returns:
+      [game, agent, mechanism, seed]; of moments, that of the mean over runs, without `seed`.
+
+    Raises:
+      ValueError: `share` is out of its range, or the Dataset is one of `by_horizon`.
     """
     _checks.require(0 < share <= 1, "share", share, "lie in (0, 1]")
     episodes = _checkpoints(ds)

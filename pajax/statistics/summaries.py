@@ -12,21 +12,30 @@ from pajax.studies.results import is_moments, was_run
 def summary(ds: xr.Dataset, level: float = 0.95) -> xr.Dataset:
     """The numbers a study is judged by, at its last checkpoint K: dims [game, agent, mechanism].
 
-    Each of the following is a variable, with the ends of its interval in `NAME_low`, `NAME_high`:
+    Args:
+      ds: from `pajax.study`.
+      level: coverage of each interval, in (0, 1).
 
-      welfare_regret                    (T1), cumulative, in reward units
-      welfare_regret_per_episode        the same over K
-      growth_exponent                   over the last decade and a half of K
-      late_share                        share of W* earned over the last tenth of the episodes
-      payment_per_episode               paid by the principal, in reward units
-      principal_utility_per_episode     its rewards less its payments
-      transfer_error                    mean |estimate - tau*| over resolved transfers
-      phase_one_share                   share of the episodes spent estimating
+    Returns:
+      A Dataset with the following variables, each with the ends of its interval in `NAME_low` and
+      `NAME_high`:
 
-    Each interval covers the mean over seeds of its own cell (one game, agent and mechanism) at
-    `level`, by `mean_over_runs`; that of the exponent is by `growth_exponent`. Besides: `num_runs`,
-    those done in each cell, of `num_seeds`; `share_unresolved` and `share_non_finite`, the share of
-    runs whose status says so; and, by game, what the Dataset says of the game.
+      - `welfare_regret`: (T1), cumulative, in reward units
+      - `welfare_regret_per_episode`: the same over K
+      - `growth_exponent`: over the last decade and a half of K
+      - `late_share`: share of W* earned over the last tenth of the episodes
+      - `payment_per_episode`: paid by the principal, in reward units
+      - `principal_utility_per_episode`: its rewards less its payments, in reward units
+      - `transfer_error`: mean |estimate - tau*| over resolved transfers, in reward units
+      - `phase_one_share`: share of the episodes spent estimating
+
+      Each interval covers the mean over seeds of its own cell (one game, agent and mechanism), by
+      `mean_over_runs`; that of the exponent is by `growth_exponent`. Besides: `num_runs`, those
+      done in each cell, of `num_seeds`; `share_unresolved` and `share_non_finite`, the share of
+      runs whose status says so; and, by game, what the Dataset says of the game.
+
+    Raises:
+      ValueError: `level` is out of its range, or the Dataset is one of `by_horizon`.
     """
     check_level(level)
     num_episodes = int(ds["episode"][-1])

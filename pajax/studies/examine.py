@@ -4,10 +4,10 @@ A Dataset of `pajax.study` has numbers of each run; here are the tables behind t
 few checkpoints. Variables have the dimensions agent, mechanism, seed, episode, step, state, action,
 and say what there was at the checkpoint:
 
-    visits       episodes so far that played the action at the step and state
-    transfer     the mechanism's estimates of tau*; NaN where it has none
-    is_resolved  whether they are as close as it meant them to be
-    offered      transfers of the contract in force, per play
+- `visits`: episodes so far that played the action at the step and state
+- `transfer`: the mechanism's estimates of tau*; NaN where it has none
+- `is_resolved`: whether they are as close as it meant them to be
+- `offered`: transfers of the contract in force, per play
 
 Beside them are, of the game and exact: `minimal_transfer`, tau* (T2) [step, state, action], and
 `optimal_occupancy` [step, state], the share of episodes in which the welfare optimum (ties to the

@@ -42,14 +42,21 @@ _UNREADABLE = (
 def save(dataset: xr.Dataset, path: str | os.PathLike[str]) -> Path:
     """Write a Dataset, whole or not at all; the end of the name says in which format.
 
-      .npz    one NumPy archive, without pickles
-      .nc     one netCDF 4 file, compressed, for other programs too; needs the extra `io`
-      .zarr   a folder in Zarr 2, for other programs too; needs the extra `io`
+    - `.npz`: one NumPy archive, without pickles.
+    - `.nc`: one netCDF 4 file, compressed, for other programs too; needs the extra `io`.
+    - `.zarr`: a folder in Zarr 2, for other programs too; needs the extra `io`.
 
     Values, dtypes, coordinates and attributes come back as they were; an attribute that is neither
     text nor a number is JSON text in the last two. Equal Datasets in the same order give the same
     bytes, with the same versions of the libraries. A file is replaced in one step; a folder cannot
     be, and is not.
+
+    Args:
+      dataset: of plain numbers and text.
+      path: where, ending in .npz, .nc or .zarr.
+
+    Returns:
+      The path.
 
     Raises:
       ValueError: the name ends otherwise, or the Dataset holds Python objects.

@@ -41,17 +41,30 @@ _SHARD_COPIES = 6
 
 
 class Plan(NamedTuple):
-    """What a study will take. Free memory and disk are None where the machine does not say."""
+    """What a study will take. Free memory and disk are None where the machine does not say.
+
+    Attributes:
+      num_runs: runs of the study.
+      num_finished: of them those in the store already.
+      num_shards: to be computed.
+      num_compilations: programs to be compiled.
+      memory_bytes: at most, about.
+      memory_free: bytes.
+      disk_bytes: of the whole store.
+      disk_free: bytes.
+      compile_seconds: None unless time was measured.
+      run_seconds: likewise.
+    """
 
     num_runs: int
-    num_finished: int  # in the store already
-    num_shards: int  # to be computed
+    num_finished: int
+    num_shards: int
     num_compilations: int
-    memory_bytes: int  # at most, about
+    memory_bytes: int
     memory_free: int | None
-    disk_bytes: int  # of the whole store
+    disk_bytes: int
     disk_free: int | None
-    compile_seconds: float | None = None  # if time was measured
+    compile_seconds: float | None = None
     run_seconds: float | None = None
 
     @property

@@ -4,29 +4,29 @@ Dimensions are `game, agent, mechanism, seed, episode`; `game` has a number or, 
 several named games, a label; `episode` holds the checkpoints. Variables are cumulative from the
 first episode to the checkpoint, in float64, unless said:
 
-    welfare_regret     (T1), along the trajectory: exact mean, no reward noise, never decreasing
-    realised_regret    episodes times W*, less the welfare drawn
-    principal_regret   the principal's regret against W* - rho . V0 (T3), along the trajectory:
-                       welfare regret and payments beyond tau*, exact mean, no reward noise
-    agent_regret       the agent's regret under the contracts it was posted (T1)
-    payment            from the principal to the agent
-    principal_utility  v as drawn, less payments
-    off_target         steps whose contract had a target that was not played
-    phase_one          episodes in which the mechanism was estimating
-    contracts          that came into force outside phase one, the unchanged ones not again
-    phase_one_length   at the end, without the episode dimension
-    status             at the end: 0, or the sum of 1 (numbers not finite), 2 (unresolved transfers)
-                       and 4 (not run yet)
+- `welfare_regret`: (T1), along the trajectory: exact mean, no reward noise, never decreasing
+- `realised_regret`: episodes times W*, less the welfare drawn
+- `principal_regret`: the principal's regret against W* - rho . V0 (T3), along the trajectory:
+  welfare regret and payments beyond tau*, exact mean, no reward noise
+- `agent_regret`: the agent's regret under the contracts it was posted (T1)
+- `payment`: from the principal to the agent
+- `principal_utility`: v as drawn, less payments
+- `off_target`: steps whose contract had a target that was not played
+- `phase_one`: episodes in which the mechanism was estimating
+- `contracts`: that came into force outside phase one, the unchanged ones not again
+- `phase_one_length`: at the end, without the episode dimension
+- `status`: at the end: 0, or the sum of 1 (numbers not finite), 2 (unresolved transfers) and 4 (not
+  run yet)
 
 and, not cumulative, at the checkpoint:
 
-    contract_age          episodes since the contract in force was posted
-    contract_regret       the agent's regret in them
-    coverage              least share of the episodes so far that visited a (h, s) which the welfare
-                          optimum visits with probability 0.01 at least (A2)
-    transfer_error        mean |estimate - tau*| over resolved transfers; NaN if there are none
-    worst_transfer_error  the largest of them
-    unresolved            number of transfers not resolved
+- `contract_age`: episodes since the contract in force was posted
+- `contract_regret`: the agent's regret in them
+- `coverage`: least share of the episodes so far that visited a (h, s) which the welfare optimum
+  visits with probability 0.01 at least (A2)
+- `transfer_error`: mean |estimate - tau*| over resolved transfers; NaN if there are none
+- `worst_transfer_error`: the largest of them
+- `unresolved`: number of transfers not resolved
 
 For each game, exact: optimal_welfare W*, agent_value rho . V0 and laissez_faire_welfare, the
 welfare of the agent's optimum without transfers; smallest_welfare_gap, path_coverage and
@@ -172,6 +172,9 @@ def to_dataframe(dataset: xr.Dataset) -> pd.DataFrame:
     a column such as `NAME_quantile_0.05`. Coordinates are the first columns. What does not depend
     on the checkpoint (`status`, `optimal_welfare`) is repeated. Runs that were not done have no
     row.
+
+    Args:
+      dataset: from `pajax.study`; `pajax.studies.results` has its variables and their units.
     """
     spread = {
         f"{name}_{level:g}": variable.sel(quantile=level, drop=True)

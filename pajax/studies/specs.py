@@ -72,9 +72,13 @@ class Kind(NamedTuple):
 
 
 def load_spec(path: str | Path) -> dict[str, Any]:
-    """The arguments of `pajax.study` and `pajax.plan` that a TOML file says (see the module).
+    """The arguments of `pajax.study` and `pajax.plan` that a TOML file says.
 
-    Games are made, so this starts JAX; call `pajax.configure` before.
+    `pajax.studies.specs` has all that a file may say. Games are made, so this starts JAX; call
+    `pajax.configure` before.
+
+    Args:
+      path: of the file.
 
     Returns:
       key, game, agents, mechanisms, num_episodes, num_seeds and, where given, record and keep, so

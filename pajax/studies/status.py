@@ -28,10 +28,15 @@ class CellStatus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """How far a stored study is."""
+    """How far a stored study is.
+
+    Attributes:
+      cells: a `CellStatus` for each agent, mechanism and group of games.
+      journals: records of all processes that ever worked on it, the latest last.
+    """
 
     cells: list[CellStatus]
-    journals: list[dict[str, Any]]  # of all processes that ever worked on it, the latest last
+    journals: list[dict[str, Any]]
 
     @property
     def num_runs(self) -> int:
@@ -110,6 +115,9 @@ def _doing(entry: Mapping[str, Any]) -> str:
 
 def status(folder: str | os.PathLike[str]) -> Status:
     """How far a stored study is.
+
+    Args:
+      folder: of the store.
 
     Raises:
       FileNotFoundError: there is no store.

@@ -211,6 +211,13 @@ class Store:
 def merge(folder: str | os.PathLike[str], *others: str | os.PathLike[str]) -> Store:
     """Copy the shards of other stores of the same study into one, which need not be there.
 
+    Args:
+      folder: of the store that gets the shards.
+      others: folders of stores, at least one.
+
+    Returns:
+      The store with all shards.
+
     Raises:
       ValueError: they are of different studies; then nothing is copied.
       FileNotFoundError: one of the others is no store.
