@@ -219,9 +219,15 @@ def advance(
 def _are_equal(contract: Contract, other: Contract) -> Array:
     """In which lanes two contracts are equal, bool [...]."""
     lane_axes = contract.own_action.ndim - 2
-    own_axes = lambda x: tuple(range(x.ndim - lane_axes))  # noqa: E731
-    are_equal = [(x == y).all(own_axes(x)) for x, y in zip(contract, other, strict=True)]
-    return functools.reduce(jnp.logical_and, are_equal)
+    differ = [_anywhere(x != y, lane_axes) for x, y in zip(contract, other, strict=True)]
+    return ~functools.reduce(jnp.logical_or, differ)
+
+
+def _anywhere(condition: Array, lane_axes: int) -> Array:
+    """In which lanes a condition holds somewhere; `any` would read one lane after another."""
+    while condition.ndim > lane_axes:
+        condition = lanes.maximum(condition)
+    return condition
 
 
 def _episode_player(
