@@ -1,14 +1,17 @@
 """Transfers in a known game.
 
 (T2) Minimal implementable transfers: tau*[h, s, a] = V0[h, s] - Q0[h, s, a] >= 0. Paid on the
-target alone they make the agent indifferent everywhere, so its continuation stays V0 whatever the
-target. A contract that implements pi pays at least rho . (V0 - V_u^pi)[0] in expectation.
+target alone they make the agent indifferent between it and its own best action, so its continuation
+stays V0 whatever the target. A contract that implements pi pays at least rho . (V0 - V_u^pi)[0] in
+expectation.
 
 (T3) Coase: E_pi sum (v - tau*) = W^pi - rho . V0[0] for every pi, so a selfish principal that pays
 tau* maximises welfare; its best net value is W* - rho . V0[0].
 
 (T4) If every transfer is known up to an interval of width w, posting its upper end plus
-gamma + w (H - 1 - h) on the target makes the target strictly optimal with gap at least gamma.
+gamma + w (H - 1 - h) on the target makes the target strictly optimal with gap at least gamma. A
+principal that plans with estimates that are off by e[h, s, a] loses at most sum_h osc(e[h]) of
+welfare, osc being the largest entry less the smallest: errors alike at all (s, a) cost nothing.
 
 (T5) Robust subsidies. An agent that is globally eps-incentive-compatible may play any policy pi,
 mixed ones too, with U^pi + T^pi >= M - eps, where M = max_pi (U^pi + T^pi). For x in [0, 1) pay

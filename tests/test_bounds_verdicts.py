@@ -323,7 +323,7 @@ def test_the_gap_regime_and_long_tests_are_conditions():
         assert row["verdict"] == wanted
     case = next(bounds.cases(ds))
     kappa, constant = case.rationality.kappa_used, case.rationality.constant.value
-    needed = (2 * constant / (0.125 * width)) ** (1 / (1 - kappa))
+    needed = (4 * constant / (0.125 * width)) ** (1 / (1 - kappa))
     for factor, wanted in ((1.01, "holds"), (0.99, "fails")):
         changed = ds.assign(test_visits=(("game", "mechanism"), [[factor * needed]]))
         (condition,) = bounds.IntervalWidth().conditions(next(bounds.cases(changed)))

@@ -18,7 +18,8 @@ learned. It *holds* if the interval lies below, or nothing was lost; else it is 
 contract gives points of every age; where contracts change all the time (phase one) all are young,
 and less than a decade of ages says nothing. Points are taken at checkpoints, so that C is a little
 less than the largest over all episodes. A Dataset over horizons has the ends of runs only, where
-little is lost any more: of it (A1) is unclear.
+little is lost any more: of it (A1) is unclear. The tests of phase one (T6) ask more than this: that
+little is lost at each (h, s) alone, while what is posted there and later is fixed.
 
 **(A2), coverage p.** Exact, from the game: the least probability of a visit to a (h, s) that
 matters, on the path of the welfare optimum and when nothing is paid. Realised: the least share of

@@ -1,8 +1,12 @@
 """Questions to the agent: an offer x on one action at each (h, s), for so many visits.
 
 The agent may adapt during a share `burn` of the visits; the plays of the rest are counted. The
-answer is *yes* when the action is the plurality of these (ties to the lowest action), which is
-right, of an agent that satisfies (A1), whenever |x - tau*| > 2 C N^(kappa - 1) (T6).
+answer is *yes* when the action is the plurality of these (ties to the lowest action). With all N
+visits counted and nothing posted later, an agent of (A1) makes the answer right (T6)
+
+    if x - tau* > 2 C N^(kappa - 1),    or tau* - x > max(2, A) C N^(kappa - 1),
+
+since below tau* it may split its plays among actions that tie; twice these if half are counted.
 """
 
 from typing import Any, NamedTuple

@@ -5,9 +5,11 @@ transfer, from the actions really played, and posts on the target it finds
 
     hi + gamma + w (H - 1 - h) + bump.
 
-By (T3) the plan maximises welfare; by (T4) the margin makes the target strictly optimal. Where the
-agent complies in fewer than half of `repair_visits` visits, the bump grows by w 2^streak; it is
-posted, but never enters the plan, which would otherwise flee from what it has to repair.
+By (T3) the plan maximises welfare; by (T4) the margin makes the target strictly optimal, so that a
+deviation costs the agent gamma (T7). Where the agent complies in fewer than half of `repair_visits`
+visits, the bump grows by w 2^streak; it is posted, but never enters the plan, which would otherwise
+flee from what it has to repair. A bump at some states and not at others takes from the margin of
+the steps before it, for which (T4) then vouches no more.
 
 Of several own actions it plays, at each (h, s), the one with the largest index for the target (see
 `pajax.mechanisms.own_actions`); the plan's v is that index.
