@@ -7,7 +7,9 @@ still goes through `jax.vmap`.
 
 Why not scatters, sorts, or plain reductions? On the CPU XLA compiles a loop nest to one kernel only
 if it holds none of them, which is worth a factor of three; and their order of additions may depend
-on the batch, which would break bitwise equality of a lane with the pair simulated alone.
+on the batch, which would break bitwise equality of a lane with the pair simulated alone. Also where
+neither matters a plain reduction over leading axes becomes a loop for each lane: `maximum` and
+`total` go axis by axis.
 """
 
 import functools

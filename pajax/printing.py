@@ -12,6 +12,8 @@ from jax.core import Tracer
 
 WIDTH = 130  # columns of text
 DASH = "-"  # in place of a number that does not exist
+#: Letters of a cell that a notebook keeps on one line.
+_MOST_LETTERS = 32
 #: Entries of an array that is still printed whole; steps and states of a contract that are shown.
 _MOST_ENTRIES, _MOST_STEPS, _MOST_STATES = 8, 20, 12
 
@@ -58,11 +60,12 @@ class Table(NamedTuple):
         return [" ".join(heading.split()) for heading in self.headings]
 
     def _html_row(self, tag: str, cells: Sequence[str]) -> str:
-        sides = ("left" if is_name else "right" for is_name in self._are_names())
-        found = (
-            f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
-            for side, cell in zip(sides, cells, strict=True)
-        )
+        found = []
+        for is_name, cell in zip(self._are_names(), cells, strict=True):
+            side = "left" if is_name else "right"
+            space = "nowrap" if tag == "td" and len(cell) <= _MOST_LETTERS else "normal"
+            style = f"text-align: {side}; white-space: {space}"
+            found.append(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>')
         return f"<tr>{''.join(found)}</tr>"
 
     def _aligned(self) -> str:
