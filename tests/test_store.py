@@ -6,6 +6,7 @@ stored nor disturbed, and only what was lost is computed.
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import re
@@ -415,6 +416,17 @@ def test_a_store_whose_shards_are_all_damaged(folder, tmp_path, computed):
     assert sum(computed) == NUM_RUNS
     assert len(list((folder / "aside").iterdir())) == NUM_SHARDS
     assert_same(found, expected(), tmp_path)
+
+
+def test_a_disk_that_never_keeps_what_is_written_is_an_error(tmp_path, computed, monkeypatch):
+    numbers = itertools.count()
+    monkeypatch.setattr(archive, "_checksum", lambda *_: str(next(numbers)))
+    with (
+        pytest.warns(UserWarning, match="set aside"),
+        pytest.raises(OSError, match="damaged when read again, 4 times over"),
+    ):
+        study(store=tmp_path / "store")
+    assert sum(computed) == 4 * NUM_RUNS
 
 
 def test_lost_shards_are_computed_again(folder, tmp_path, computed):

@@ -34,6 +34,10 @@ from pajax.studies.store import Store
 from pajax.studies.work import Machine, Task, Worker, check_worker, cut, list_tasks
 
 
+#: How often shards are computed anew because they were found damaged at the end.
+MOST_ATTEMPTS = 4
+
+
 class StudyInterrupted(KeyboardInterrupt):
     """A study was interrupted; `dataset` holds its finished runs, or None if there are none."""
 
@@ -91,7 +95,7 @@ def study(
     Raises:
       ValueError: an argument breaks a rule, or the store holds a different study; said before
         anything runs.
-      OSError: the store cannot be written.
+      OSError: the store cannot be written, or does not keep what is written.
       MemoryError: even a single run does not fit.
       StudyInterrupted: on Ctrl-C, with the finished runs.
     """
@@ -212,7 +216,7 @@ class Runner:
         """Compute this worker's part, and put together all that there is."""
         try:
             tasks = self.tasks()
-            while True:
+            for _ in range(MOST_ATTEMPTS):
                 self._compute(tasks)
                 self._shelf.meet(self._crew)
                 damaged = self._shelf.num_damaged
@@ -220,6 +224,8 @@ class Runner:
                 tasks = self.tasks()  # what was found damaged just now
                 if not any(self._crew.share(self._shelf.num_damaged > damaged)):
                     break
+            else:
+                raise OSError(f"shards were damaged when read again, {MOST_ATTEMPTS} times over")
         except BaseException as error:
             is_stopped = isinstance(error, KeyboardInterrupt)
             self._journal.end("interrupted" if is_stopped else "failed", repr(error))
