@@ -33,7 +33,6 @@ from pajax.studies.processes import Crew
 from pajax.studies.store import Store
 from pajax.studies.work import Machine, Task, Worker, check_worker, cut, list_tasks
 
-
 #: How often shards are computed anew because they were found damaged at the end.
 MOST_ATTEMPTS = 4
 
