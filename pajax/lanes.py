@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from pajax._pytree import map_with_rank, pytree, static
+from pajax import _checks
+from pajax._pytree import is_part, map_with_rank, pytree, static
 
 #: Up to this many entries a look-up is a chain of selects, above it a gather.
 CHAIN_LIMIT = 8
@@ -452,5 +453,10 @@ def lift(agent: Any) -> Lifted:
 
     Args:
       agent: a `pajax.protocols.Agent`, made by `pajax.pytree`.
+
+    Raises:
+      ValueError: it is no object of such a class.
     """
+    rule = "be an object of a class made by pajax.pytree"
+    _checks.require(is_part(agent), "agent", repr(agent), rule)
     return Lifted(agent=agent, num_words=agent.num_words)

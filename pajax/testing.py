@@ -2,11 +2,12 @@
 
 `trajectories` shows every step of a run. `check_agent`, `check_mechanism` and `check_game` play a
 part against the engine and raise an `AssertionError` that says which rule of `pajax.protocols` it
-breaks: shapes and types kept, actions in range, transfers finite and not negative, a lane that
-gives among other lanes what its key gives alone.
+breaks: shapes and types kept, chance from the engine's random words alone, actions in range,
+transfers finite and not negative, a lane that gives among other lanes what its key gives alone.
 """
 
 import functools
+import re
 from typing import Any, NamedTuple
 
 import jax
@@ -15,9 +16,10 @@ import numpy as np
 from jax import Array, lax
 
 from pajax import games, planning
-from pajax._pytree import pytree, static, with_lanes
+from pajax._pytree import is_part, pytree, static, with_lanes
 from pajax.agents import QLearning
 from pajax.game import Game
+from pajax.lanes import Lifted
 from pajax.ledger import PARTIAL, Record
 from pajax.mechanisms import NoTransfer
 from pajax.protocols import Contract, Episode, Report, Spec, Stage
@@ -173,6 +175,8 @@ def check_game(game: Game) -> None:
 
 def _check_pair(game: Game, agent: Any, mechanism: Any, num_episodes: int = 40) -> None:
     """Shapes and types first, without running; then values, alone and among lanes."""
+    for name, part in (("agent", agent), ("mechanism", mechanism)):
+        _expect(is_part(part), f"{name}: got {part!r}, must be an object made by pajax.pytree")
     spec = spec_of(game, num_episodes)._replace(lanes=(3,))
     parts = [with_lanes(part, spec.lanes) for part in (game, agent, mechanism)]
     contract = _check_mechanism_types(parts[2], spec)
@@ -208,22 +212,34 @@ def _check_mechanism_types(mechanism: Any, spec: Spec) -> Any:
     _expect_like(observed, state, "observe: must keep the state's shapes and types")
     report = _traced("report", mechanism.report, state)
     _expect_like(report, shapes.report, "report: must return a Report")
+    _expect_repeatable("post", mechanism.post, state)
+    _expect_repeatable("update", mechanism.update, state, shapes.episode)
+    _expect_repeatable("observe", mechanism.observe, state, shapes.stage)
     return contract
 
 
 def _check_agent_types(agent: Any, spec: Spec, contract: Any) -> None:
     """Checks an agent's shapes and types."""
     shapes = _Shapes(spec)
+    is_lifted = isinstance(agent, Lifted)
+    hint = "" if is_lifted else " (an agent written for one pair goes through pajax.lift)"
+    traced = functools.partial(_traced, hint=hint)
     state = jax.eval_shape(lambda: agent.init(spec))
-    begun = _traced("begin", agent.begin, state, contract)
+    begun = traced("begin", agent.begin, state, contract)
     _expect_like(begun, state, "begin: must keep the state's shapes and types")
     words = jax.ShapeDtypeStruct((agent.num_words, *spec.lanes), jnp.uint32)
     step = jax.ShapeDtypeStruct((), jnp.int32)
-    action, memo = _traced("act", agent.act, state, step, shapes.whole(), words)
+    returned = traced("act", agent.act, state, step, shapes.whole(), words)
+    is_pair = isinstance(returned, tuple) and len(returned) == 2
+    _expect(is_pair, f"act: must return an action and a memo: got {type(returned).__name__}")
+    action, memo = returned
     _expect_like(action, shapes.whole(), "act: must return int32 actions, one in each lane")
     along = lambda x: jax.ShapeDtypeStruct((spec.horizon, *x.shape), x.dtype)  # noqa: E731
-    updated = _traced("update", agent.update, state, shapes.episode, jax.tree.map(along, memo))
+    memo = jax.tree.map(along, memo)
+    updated = traced("update", agent.update, state, shapes.episode, memo)
     _expect_like(updated, state, "update: must keep the state's shapes and types")
+    _expect_repeatable("act", agent.act, state, step, shapes.whole(), words)
+    _expect_repeatable("update", agent.update, state, shapes.episode, memo)
 
 
 class _Shapes:
@@ -250,13 +266,22 @@ class _Shapes:
         return jax.ShapeDtypeStruct((*axes, *self._spec.lanes), dtype)
 
 
-def _traced(method: str, function: Any, *shapes: Any) -> Any:
+def _traced(method: str, function: Any, *shapes: Any, hint: str = "") -> Any:
     """The shapes that a method returns; what it raises is told with the method's name."""
     try:
         return jax.eval_shape(function, *shapes)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise AssertionError(f"{method}: must accept what the engine gives; {reason}") from error
+        rule = f"{method}: must accept what the engine gives"
+        raise AssertionError(f"{rule}; {reason}{hint}") from error
+
+
+def _expect_repeatable(method: str, function: Any, *shapes: Any) -> None:
+    """The same program whenever it is traced; numbers drawn on the way would stay in it."""
+    one, other = (jax.make_jaxpr(lambda *x: function(*x))(*shapes) for _ in range(2))
+    texts = [re.sub("0x[0-9a-f]+", "", str(program)) for program in (one, other)]
+    is_same = texts[0] == texts[1] and all(map(np.array_equal, one.consts, other.consts))
+    _expect(is_same, f"{method}: must draw from the engine's random words alone, not numpy.random")
 
 
 def _check_contracts(contracts: Contract, spec: Spec) -> None:

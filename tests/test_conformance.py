@@ -225,7 +225,23 @@ def peeking(self, state, h, s, words):
     return jnp.full_like(s, 2 if s.size > 1 else 1), None
 
 
+def drawing_from_numpy(self, state, h, s, words):
+    return jnp.full_like(s, GENERATOR.integers(2)) * 0, jnp.full(s.shape, GENERATOR.random())
+
+
+def no_memo(self, state, h, s, words):
+    return jnp.zeros_like(s)
+
+
+def for_one_pair(self, state, episode, memo):
+    return state + jnp.zeros(3) * jnp.zeros((2, 5))
+
+
+GENERATOR = np.random.default_rng(0)
 BROKEN_AGENTS = {
+    "numbers of numpy": ({"act": drawing_from_numpy}, r"act: .*random words alone, not numpy"),
+    "no memo": ({"act": no_memo}, "act: must return an action and a memo"),
+    "not lifted": ({"update": for_one_pair}, r"update: .*pajax\.lift"),
     "float actions": ({"act": float_actions}, "act: .*int32"),
     "actions of 8 bits": ({"act": small_integers}, "act: .*int32"),
     "actions too large": ({"act": too_large_actions}, r"act: .*0\.\.4"),
@@ -247,6 +263,13 @@ def test_proper_parts_pass():
 def test_a_broken_agent_is_told_its_rule(methods, rule):
     with pytest.raises(AssertionError, match=rule):
         check_agent(broken(Plays, **methods), px.games.bandit())
+
+
+def test_a_class_is_not_an_agent():
+    with pytest.raises(AssertionError, match=r"agent: got <class .*, must be an object made by"):
+        check_agent(px.agents.UCBVI)
+    with pytest.raises(ValueError, match=r"agent: got <class .*, must be an object of a class"):
+        px.lift(px.agents.UCBVI)
 
 
 def posting(change):
