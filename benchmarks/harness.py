@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from workload import Curves, Size, Workload, random_workload, sizes_of
 
+import pajax
+
 #: What most scripts may be told.
 OPTIONS: dict[str, dict[str, Any]] = {
     "pairs": {"type": int, "default": 1024},
@@ -186,7 +188,7 @@ def report(question: str, rows: Sequence[Mapping[str, Any]], **facts: Any) -> No
 
 def _circumstances() -> dict[str, Any]:
     """When, where and with what a benchmark ran."""
-    packages = ("pajax", "jax", "jaxlib", "numpy", "numba")
+    packages = ("jax", "jaxlib", "numpy", "numba")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": _cpu_model(),
@@ -194,6 +196,7 @@ def _circumstances() -> dict[str, Any]:
         "load": [round(x, 2) for x in os.getloadavg()],
         "versions": {
             "python": platform.python_version(),
+            "pajax": pajax.__version__,  # of the code that ran, installed or not
             **{name: _version(name) for name in packages},
         },
     }
