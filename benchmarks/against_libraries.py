@@ -16,9 +16,9 @@ Learners, and what differs:
 
 - `ucbvi`. rlberry plans after every episode, pajax when a stage begins (240 times in 1,000
   episodes), so part of the ratio is the algorithm's. rlberry's bonus is sqrt(1 / n) + (H - h) / n,
-  kept for each (h, s, a) and renewed only when that is visited; pajax's is
-  0.2 (H - h) sqrt(log K / n) on all visits of (s, a). `rlberry` is the library as it is, whose planning is plain Python; in `compiled`
-  the same function is compiled by numba.
+  kept for each (h, s, a) and renewed only when that is visited; pajax's is 0.2 (H - h) sqrt(log K /
+  n) on all visits of (s, a). `rlberry` is the library as it is, whose planning is plain Python; in
+  `compiled` the same function is compiled by numba.
 - `ucbvi, each episode`. pajax, too, plans after every episode; K is 256.
 - `q-learning`, epsilon = alpha = 0.1, Q = 0 at first. rlberry's has no horizon: it sees (h, s). In
   the last step it sets Q to the reward, where pajax moves Q towards it by alpha.
