@@ -476,3 +476,25 @@ GARNET_REFUSED = {
 def test_garnet_refuses_by_name(name, change):
     with pytest.raises(ValueError, match=name):
         px.games.garnet(jax.random.key(0), **change)
+
+
+def test_numbers_out_of_range_by_rounding_are_cut():
+    below = 1 - 0.8 - 0.2
+    assert below < 0
+    game = px.make_game(
+        transition=[[[1.0, below], [0.5, 0.5]], [[0.0, 1.0], [1.0, 0.0]]],
+        agent_reward=[[below, 1.0], [0.5, 0.5]],
+        principal_reward=[[1.0 + 1e-7, 0.0], [0.5, 0.5]],
+        initial=[1.0, below],
+        horizon=2,
+    )
+    for table in (game.transition, game.agent_reward, game.principal_reward, game.initial):
+        assert (table >= 0).all() and (table <= 1).all()
+    with pytest.raises(ValueError, match=r"agent_reward: got -0\.001, must lie in"):
+        px.make_game(
+            transition=[[[1.0]]],
+            agent_reward=[[-0.001]],
+            principal_reward=[[0.0]],
+            initial=[1.0],
+            horizon=1,
+        )

@@ -555,3 +555,18 @@ def test_figures_do_not_depend_on_settings(ds, pyplot):
     assert ax.lines[0].get_color() == f"{style.COLOURS[0]}"
     given = plotting.regret(ds, agent="ucbvi", ax=empty_axes())
     assert not given.spines["top"].get_visible()
+
+
+def test_figures_leave_what_a_backend_turns_on(monkeypatch):
+    """A notebook becomes interactive while its first figure is made, and has to stay so."""
+    monkeypatch.setitem(mpl.rcParams, "interactive", False)
+    usual = mpl.rcParams["axes.grid"]
+
+    @style.in_style
+    def first() -> None:
+        mpl.rcParams["interactive"] = True
+        assert mpl.rcParams["axes.prop_cycle"].by_key()["color"][0] == style.COLOURS[0]
+
+    first()
+    assert mpl.is_interactive()
+    assert mpl.rcParams["axes.grid"] == usual

@@ -10,7 +10,7 @@ from synthetic import MECHANISMS, Curve, keep_moments, make_dataset, without_run
 import pajax as px
 from pajax import plotting, statistics
 from pajax.plotting import sweeps
-from pajax.plotting.axes import scale_of
+from pajax.plotting.axes import mark_numbers, scale_of
 
 MARGINS = [0.01, 0.1, 1.0]
 EPISODES = 1_000
@@ -262,3 +262,20 @@ def test_nothing_is_mutated(ds, draw):
     draw(ds, over="margin", agent="ucbvi", ax=empty_axes())
     xr.testing.assert_identical(ds, before)
     assert dict(mpl.rcParams) == settings
+
+
+def test_a_sweep_has_its_numbers_for_ticks(ds):
+    ax = plotting.scaling(ds, "margin", agent="ucbvi", ax=empty_axes())
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.01", "0.1", "1"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels"),
+    [([50_000, 1_000_000], ["50k", "1M"]), ([0, 2.5], ["0", "2.5"]), (range(1, 20), None)],
+)
+def test_many_numbers_have_the_ticks_of_the_axis(numbers, labels):
+    ax = empty_axes()
+    before = [label.get_text() for label in ax.get_xticklabels()]
+    mark_numbers(ax, numbers)
+    assert [label.get_text() for label in ax.get_xticklabels()] == (labels or before)
