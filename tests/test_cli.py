@@ -663,7 +663,8 @@ def wait_for_shards(folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
-LONG = ["--shard-runs", str(SHARD_RUNS), "--seeds", "8000"]
+LONG_SEEDS = 80_000  # minutes of work, so that no busy machine ends it before its signal comes
+LONG = ["--shard-runs", str(SHARD_RUNS), "--seeds", str(LONG_SEEDS)]
 
 
 @pytest.fixture(scope="module")
@@ -691,10 +692,10 @@ def test_a_signal_in_mid_run(stopped, number):
     found = stopped[number]
     assert (found.code, found.out) == (STOPS[number], ""), found.err
     num_done = SHARD_RUNS * len(shards(found.folder))
-    assert 0 < num_done < 8000
+    assert 0 < num_done < LONG_SEEDS
     message = (
-        f"pajax study: study interrupted: {num_done:,} of 8,000 runs are finished, and kept in "
-        f"{found.folder}; the same command goes on from there\n"
+        f"pajax study: study interrupted: {num_done:,} of {LONG_SEEDS:,} runs are finished, and "
+        f"kept in {found.folder}; the same command goes on from there\n"
     )
     assert found.err == ("" if number == signal.SIGKILL else message)
 
