@@ -273,3 +273,9 @@ def test_who_is_alive(ended):
     assert archive.is_alive(here, 1) is True  # of another user, perhaps
     assert archive.is_alive(here, ended) is False
     assert archive.is_alive("another-machine", os.getpid()) is None
+
+
+def test_python_objects_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="arrays: got odd, must hold no Python objects"):
+        archive.write(tmp_path / "a.npz", HEADER, ARRAYS | {"odd": np.array([None])})
+    assert not list(tmp_path.iterdir())

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from pajax import _checks
+
 #: What a damaged or foreign file raises when it is read.
 _UNREADABLE = (
     AttributeError,
@@ -42,13 +44,17 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray
     """Write an archive, whole or not at all.
 
     Raises:
+      ValueError: an array holds Python objects.
       OSError: it cannot be written; what was at `path` is as it was.
     """
     plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    # NumPy before 2.2 takes `savez(allow_pickle=False)` for an array of that name
+    objects = [name for name, array in plain.items() if array.dtype.hasobject]
+    _checks.require(not objects, "arrays", ", ".join(objects), "hold no Python objects")
     as_read = json.loads(json.dumps(dict(header)))
     text = json.dumps(as_read | {"checksum": _checksum(as_read, plain)}, sort_keys=True)
     with atomic_file(path) as file:
-        np.savez(file, allow_pickle=False, header=np.array(text), **plain)
+        np.savez(file, header=np.array(text), **plain)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
