@@ -53,8 +53,9 @@ def write(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray
     _checks.require(not objects, "arrays", ", ".join(objects), "hold no Python objects")
     as_read = json.loads(json.dumps(dict(header)))
     text = json.dumps(as_read | {"checksum": _checksum(as_read, plain)}, sort_keys=True)
+    members: dict[str, Any] = {"header": np.array(text), **plain}
     with atomic_file(path) as file:
-        np.savez(file, header=np.array(text), **plain)
+        np.savez(file, **members)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
